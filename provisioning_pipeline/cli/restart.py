@@ -30,6 +30,10 @@ def restart_and_show(settings: Settings, tenant: str, *, yes: bool, as_json: boo
 
 
 def _seen(found: Gone) -> str:
+    if found.offboarded is not None:
+        exported = found.offboarded.export_path
+        kept = f" What it held was exported to {exported}." if exported else ""
+        return f"Workspace {found.workspace_id} of {found.slug} on {found.server} was deleted by a run of ours.{kept}"
     kept = (
         "Its row is gone, too."
         if found.hard

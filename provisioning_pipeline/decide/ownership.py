@@ -27,6 +27,9 @@ def ownership_of(evidence: Evidence, clerk_user_id: str | None = None, *, trusts
     """
     if evidence.vouched_email == evidence.email:
         return Ownership.PROVED
+    if evidence.move is not None and evidence.move.clerk_user_id == clerk_user_id:
+        # it was theirs when we gave it this address, which Clerk had verified for them
+        return Ownership.PROVED
     origin = evidence.origin
     if origin is not None and origin.email != evidence.email:
         made_for_them = origin.ours and origin.clerk_user_id is not None and origin.clerk_user_id == clerk_user_id
@@ -36,6 +39,11 @@ def ownership_of(evidence: Evidence, clerk_user_id: str | None = None, *, trusts
     if origin is None:
         return Ownership.UNCHECKED
     return Ownership.PROVED if origin.ours else Ownership.UNPROVED
+
+
+def may_be_moved(evidence: Evidence, clerk_user_id: str) -> Ownership:
+    """Whether we may give this account another address of that Clerk user: no policy of trust counts for that."""
+    return ownership_of(evidence, clerk_user_id)
 
 
 @dataclass(frozen=True)

@@ -154,11 +154,11 @@ class SignIns:
             if state.subdomain != (urlsplit(address.url).hostname or "").partition(".")[0]:
                 address = await server.client.address(context.workspace_id)
             await self._own_accounts.must_be_theirs(connections, server, context, account, clerk_user)
-            login = await self._token(server, address, account)
+            login = await self._token(connections, server, address, account)
         url = f"{address.url.rstrip('/')}/verify?{urlencode({'loginToken': login.value})}"
         return TwentySignIn(login.value, url, login.expires_at)
 
-    async def _token(self, server: Server, address: WorkspaceAddress, user_id: str) -> Token:
+    async def _token(self, connections: Connections, server: Server, address: WorkspaceAddress, user_id: str) -> Token:
         """A login of exactly this account: its e-mail may be another one by now, and its old one another person's."""
         emails = [email for user, email in await server.database.users([], [user_id]) if user == user_id]
         if not emails:
@@ -166,7 +166,8 @@ class SignIns:
         (email,) = emails
         if (await server.database.user_ids(email))[:1] != [user_id]:
             return await server.client.impersonation_token(user_id, address)
-        password = derived_password(self._settings.member_password_key, email)
+        derived_from = await server.password_email(connections.accounts, email, user_id)
+        password = derived_password(self._settings.member_password_key, derived_from)
         return await server.client.login_token(Account(email, password, user_id), address)
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import pandas as pd
 
 from provisioning_pipeline.clients.postgres import Row, anew_if_lost
+from provisioning_pipeline.ledger.moved_accounts import MovedAccounts
 from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.frames import MEMBER_INTENTS, MEMBER_LINKS, USER_LINKS, frame, frame_with_shared_values
@@ -323,7 +324,7 @@ class Vouched:
     vouched_at: datetime
 
 
-class Accounts(LedgerTables):
+class Accounts(MovedAccounts):
     """Who made accounts at Twenty, and which of them an operator vouched for."""
 
     async def origins(self, server: str, user_ids: Sequence[str]) -> dict[str, Origin]:

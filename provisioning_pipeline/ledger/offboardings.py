@@ -7,11 +7,13 @@ from typing import Final, LiteralString
 from psycopg import sql
 from psycopg.types.json import Jsonb
 
-from provisioning_pipeline.clients.postgres import anew_if_lost
+from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.restarts import let_go
 from provisioning_pipeline.ledger.schema import LedgerTables
+from provisioning_pipeline.model.change import RESTART_TENANT
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.offboarding import Begun, Offboarding, Stage
+from provisioning_pipeline.model.tenant import OutcomeStatus
 
 _COLUMNS: Final[LiteralString] = """
     database_name, slug, clerk_org_id, server, workspace_id::text AS workspace_id, why, policy, begun_at, run_id,
@@ -114,6 +116,38 @@ class Offboardings(LedgerTables):
             {"name": database_name, "workspace": workspace_id},
         )
         return touched > 0
+
+
+@anew_if_lost
+async def dig_up(database: Database, known: Offboarding, run_id: str) -> bool:
+    """Let a tenant whose workspace is deleted begin anew: what is left of it counts no more. False: nothing is left."""
+    async with database.transaction() as connection:
+        cursor = await connection.execute(
+            f"UPDATE provisioning.offboarding SET undone_at = now() {_OF_WORKSPACE} AND gone_at IS NOT NULL "  # noqa: S608  # ours
+            "AND undone_at IS NULL",
+            {"name": known.database_name, "workspace": known.workspace_id},
+        )
+        if not cursor.rowcount:
+            return False
+        await connection.execute(
+            "UPDATE provisioning.tenant_link SET attempts = 0, look_again_at = now(), restarts = restarts + 1 "
+            "WHERE database_name = %s",
+            [known.database_name],
+        )
+        await connection.execute(
+            """
+            INSERT INTO provisioning.outcome (run_id, database_name, change, status, detail, seconds)
+            VALUES (%s, %s, %s, %s, %s, 0)
+            """,
+            [
+                run_id,
+                known.database_name,
+                RESTART_TENANT,
+                OutcomeStatus.DONE,
+                f"workspace {known.workspace_id} is gone",
+            ],
+        )
+    return True
 
 
 @anew_if_lost

@@ -19,6 +19,10 @@ _WITHOUT_WORKSPACE: LiteralString = """
 """
 
 
+_LOCKS: tuple[LiteralString, ...] = (
+    "DELETE FROM provisioning.access_lock WHERE database_name = %s",
+    "DELETE FROM provisioning.condition WHERE database_name = %s AND type = 'AccessLocked'",
+)
 _MADE_ANEW = "An operator let the tenant start anew: the next run makes it a new workspace."
 
 
@@ -49,6 +53,8 @@ async def let_go(
         "DELETE FROM provisioning.taken_over_member WHERE database_name = %s AND left_at IS NULL",
         [database_name],
     )
+    for statement in _LOCKS:
+        await connection.execute(statement, [database_name])
     # what held in the old workspace is not known of a new one
     await connection.execute(
         """

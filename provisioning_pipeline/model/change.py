@@ -46,8 +46,8 @@ class Change(Declared):
         name: kept in the ledger for ever, so it never changes.
         sign: of its lines in a plan.
         lines: what a plan says of it for the whole tenant; its name by default, nothing where it is about a person.
-        of_person: what a plan says of it for one person: a template over `person`, `role`, `name`, `why` (which may be
-            empty) and `because` (the same in brackets). Empty: it is never about one person.
+        of_person: what a plan says of it for one person: a template over `person`, `role`, `name`, `email` (the new
+            one), `why` (which may be empty) and `because` (the same in brackets). Empty: it is never about one person.
         covers: the plan says nothing of a person's other changes besides this one.
         seconds: that one adds to the work of a Twenty server, until that server's own runs have shown it; measured on
             2.21.0 on two cores that it shares with its database and worker.

@@ -239,6 +239,7 @@ class Reason(StrEnum):
     WAITS_FOR_APPROVAL = "WaitsForApproval"
     REMOVAL_NOT_PROVED = "RemovalNotProved"
     EXTERNAL_ID_TAKEN = "ExternalIdTaken"
+    API_KEYS_UNCERTAIN = "ApiKeysUncertain"
     # OnboardingComplete
     STEPS_CLEARED = "StepsCleared"
     STEPS_PENDING = "StepsPending"

@@ -123,6 +123,9 @@ HALF_MEMBERS: Final[Columns] = ("server", "workspace_id", "user_id", "email", "r
 `nameless`: living, without any name.
 """
 
+MEMBER_NAMES: Final[Columns] = ("server", "workspace_id", "user_id", "first_name", "last_name")
+"""What the members of our workspaces are called in their member records; read only where a policy asks for it."""
+
 BROKEN_RECORDS: Final = frozenset({"missing", "deleted"})
 """States of a member record with which the person cannot come in."""
 
@@ -223,6 +226,7 @@ class TwentySnapshot:
         deleted_in_use: server → workspaces that are marked as deleted although they have members.
         lost_accounts: servers on which our account was deleted, with its last workspace.
         half_members: empty before `with_half_members`.
+        member_names: empty before `with_member_names`.
         unreadable: server → how many workspaces there have member records that we may not read.
     """
 
@@ -237,4 +241,5 @@ class TwentySnapshot:
     deleted_in_use: Mapping[str, Sequence[Mapping[str, Any]]]
     lost_accounts: frozenset[str]
     half_members: pd.DataFrame = field(default_factory=lambda: frame(HALF_MEMBERS, []))
+    member_names: pd.DataFrame = field(default_factory=lambda: frame(MEMBER_NAMES, []))
     unreadable: Mapping[str, int] = field(default_factory=dict)

@@ -76,6 +76,21 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """Another e-mail that we gave an account at Twenty, or were about to: it counts once the account has it.
+
+    Args:
+        email: the new one, lower case.
+        password_email: the address from which its password is derived; Twenty keeps the password.
+        clerk_user_id: the user at Clerk who has the new address, verified.
+    """
+
+    email: str
+    password_email: str
+    clerk_user_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """Everything that tells whose an account at Twenty is.
 
@@ -85,6 +100,8 @@ class Evidence:
         created_at: when it was made, according to Twenty.
         origin: what the ledger knows of who made it, if anything.
         vouched_email: the address for which an operator vouched for this account, if any.
+        move: how it got the e-mail that it has now, if that was our doing.
+        workspaces: how many it belongs to on its server.
     """
 
     email: str
@@ -92,6 +109,8 @@ class Evidence:
     created_at: datetime
     origin: Origin | None = None
     vouched_email: str | None = None
+    move: Move | None = None
+    workspaces: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -378,8 +378,9 @@ _MEMBERS_SYNCED: Mapping[Reason, Explanation] = {
     ),
     Reason.EMAIL_CHANGED: Explanation(
         "Clerk has a new e-mail for a linked member. They stay linked to their account with its old e-mail; we make no "
-        "second account.",
+        "second account. The message says why we do not change it, where `PROVISIONING_EMAIL_CHANGES=follow` is set.",
         "Change the account's e-mail in Twenty, or undo the change at Clerk.",
+        "Or set `PROVISIONING_EMAIL_CHANGES=follow`: the next run changes it where Twenty lets it.",
     ),
     Reason.ACCOUNT_AMBIGUOUS: Explanation(
         "Several accounts at Twenty have that e-mail in different spellings, or the only one is written with capitals.",
@@ -463,6 +464,12 @@ _MEMBERS_SYNCED: Mapping[Reason, Explanation] = {
     Reason.EXTERNAL_ID_TAKEN: Explanation(
         "A Clerk user has another `external_id` already, or another user has ours. We left it as it is.",
         "Clear the external id at Clerk, or set PROVISIONING_CLERK_STORE_EXTERNAL_ID=false.",
+    ),
+    Reason.API_KEYS_UNCERTAIN: Explanation(
+        "A member who could make API keys was removed, and keys made since they joined still work, or Twenty did not "
+        "list them. Twenty does not record who made a key, so whether one is theirs cannot be told.",
+        "Look at the keys that the message names, and revoke in Twenty (Settings > APIs & Webhooks) what is theirs.",
+        "With `PROVISIONING_MEMBERS_GONE_API_KEYS=revoke` a removal revokes all of them.",
     ),
 }
 

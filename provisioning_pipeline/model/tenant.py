@@ -74,8 +74,11 @@ class MemberPlan:
         changes: in order; never empty.
         why: for a harmful change, what Clerk said, for a person to read; for another, on what it depends.
         changed_at: when Clerk says that it changed, in milliseconds since 1970; None when that is not known.
-        undoes_our_join: a demotion takes back only what our own join gave, which is no harm.
+        undoes_our_join: a demotion takes back only what our own join gave, or what another person had before them,
+            which is no harm.
         departed: Clerk has them as an active member no more; else it is their role that changed.
+        new_email: what the e-mail of their account is to be from now on; empty: it stays.
+        succeeds: the user, deleted at Clerk since, whose account it was before; None: no other person's.
     """
 
     clerk_user_id: str | None
@@ -89,6 +92,8 @@ class MemberPlan:
     changed_at: int | None = None
     undoes_our_join: bool = False
     departed: bool = False
+    new_email: str = ""
+    succeeds: str | None = None
 
     @property
     def harmful_changes(self) -> tuple[Change, ...]:

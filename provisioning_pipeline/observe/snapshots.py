@@ -28,6 +28,7 @@ from provisioning_pipeline.model.frames import (
     FLAGS,
     HALF_MEMBERS,
     INVITATIONS,
+    MEMBER_NAMES,
     MEMBERSHIPS,
     ORGANIZATIONS,
     SERVERS,
@@ -359,8 +360,7 @@ async def with_half_members(
     Args:
         places: `server` and `workspace_id` of our workspaces, of those that have one.
     """
-    placed = places[places["workspace_id"].notna()]
-    ids = {str(server): sorted(group) for server, group in placed.groupby("server")["workspace_id"]}
+    ids = _ids_by_server(places)
     found = await _of_each(snapshot, lambda server: databases[server].records.half_members(ids.get(server, [])))
     seen = {name: half for name, half in found.items() if isinstance(half, HalfMembers)}
     return replace(
@@ -368,6 +368,21 @@ async def with_half_members(
         half_members=frame(HALF_MEMBERS, [(name, *row) for name, half in seen.items() for row in half.rows]),
         unreadable={name: half.unreadable for name, half in seen.items() if half.unreadable},
     )
+
+
+async def with_member_names(
+    snapshot: TwentySnapshot, databases: Mapping[str, TwentyDatabase], places: pd.DataFrame
+) -> TwentySnapshot:
+    """The snapshot with what the members of these workspaces are called; arguments as of `with_half_members`."""
+    ids = _ids_by_server(places)
+    found = await _of_each(snapshot, lambda server: databases[server].records.names(ids.get(server, [])))
+    rows = [(name, *row) for name, seen in found.items() if not isinstance(seen, Fault) for row in seen]
+    return replace(_without_failed(snapshot, found), member_names=frame(MEMBER_NAMES, rows))
+
+
+def _ids_by_server(places: pd.DataFrame) -> dict[str, list[str]]:
+    placed = places[places["workspace_id"].notna()]
+    return {str(server): sorted(group) for server, group in placed.groupby("server")["workspace_id"]}
 
 
 _Read = TypeVar("_Read")

@@ -47,6 +47,7 @@ def _of_person(change: Change, member: MemberPlan) -> str:
         role=member.role,
         name=f"{member.first_name} {member.last_name}".strip(),
         why=member.why,
+        email=member.new_email,
         because=f" ({member.why})" if member.why else "",
     )
 

@@ -57,6 +57,7 @@ from provisioning_pipeline.steps.members.plan.decisions import (
     lowered,
     with_target,
 )
+from provisioning_pipeline.steps.members.plan.emails import accounts_to_move
 from provisioning_pipeline.steps.members.plan.harm import Weighed, lost_admins, stored_admins, weigh
 from provisioning_pipeline.steps.members.plan.people import (
     INVITATIONS_OF_TENANTS,
@@ -155,6 +156,8 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None, order: O
     admins = lowered(desired)
     invited = desired[has_address(desired, set(people.invitations["email"]))]
     matter = accounts_that_matter(desired) | (seen.made_by_others & accounts_of(desired))
+    if policy.emails == "follow":
+        matter |= accounts_to_move(desired)
     demotions = records(admins)
     answers = yield replace(
         accounts.question(matter | accounts_of(admins) | accounts_of(invited)),

@@ -45,6 +45,7 @@ from provisioning_pipeline.observe.snapshots import (
     twenty_servers,
     whole_instance,
     with_half_members,
+    with_member_names,
     with_users,
 )
 from provisioning_pipeline.run.connections import Connections, cluster_url_for
@@ -128,7 +129,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
 
     async def twenty_with_member_records() -> TwentySnapshot:
         theirs = await twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
-        return await with_half_members(theirs, connections.twenty_databases, links)
+        return await _with_member_records(connections, theirs, links)
 
     locks, offboardings = await _endings(connections)
     frames = all_of(
@@ -222,7 +223,7 @@ async def _some(
     user_links = await members.user_links(sorted({*clerk.users["user_id"], *intents["clerk_user_id"]}), accounts)
     ids = sorted({*accounts, *user_links["twenty_user_id"]})
     twenty = await with_users(twenty, connections.twenty_databases, emails, ids)
-    twenty = await with_half_members(twenty, connections.twenty_databases, links)
+    twenty = await _with_member_records(connections, twenty, links)
     # an organization that one of these tenants may get can be another tenant's, which was not asked for
     named = {claim for found in claimants_of(detected) if (claim := found.registered or found.linked)}
     claimed = await claims(connections.registry, sorted({*named, *clerk.organizations["organization_id"]}))
@@ -250,6 +251,14 @@ async def _some(
 async def _endings(connections: Connections) -> tuple[dict[str, AccessLock], dict[str, Offboarding]]:
     """Database name → lock, and offboarding: few tenants have one, so that all of them are read."""
     return await both(connections.access_locks.all(), Offboardings(connections.ledger.database).all())
+
+
+async def _with_member_records(connections: Connections, twenty: TwentySnapshot, links: pd.DataFrame) -> TwentySnapshot:
+    """The snapshot with what the member records of our workspaces say; their names only where a policy needs them."""
+    twenty = await with_half_members(twenty, connections.twenty_databases, links)
+    if connections.settings.name_changes != "restore":
+        return twenty
+    return await with_member_names(twenty, connections.twenty_databases, links)
 
 
 def _known(links: pd.DataFrame) -> set[str]:
@@ -386,10 +395,17 @@ async def _accounts(connections: Connections, wanted: frozenset[AccountKey]) -> 
             continue
         origins = await accounts.origins(server, ids)
         vouched = {known.twenty_user_id: known.email for known in await accounts.vouched(server, ids)}
+        moves = await accounts.moves(server, ids)
         for row in facts:
             user = row["user_id"]
             found[server, user] = Evidence(
-                row["email"], row["verified"], row["created_at"], origins.get(user), vouched.get(user)
+                row["email"],
+                row["verified"],
+                row["created_at"],
+                origins.get(user),
+                vouched.get(user),
+                moves.get((user, row["email"])),
+                row["workspaces"],
             )
     return found
 

@@ -283,6 +283,7 @@ def people_of(seen: Seen, places: pd.DataFrame) -> People:
         service_users=twenty.service_users,
         complete=clerk.doubt is None and clerk.fault is None,
         half_members=twenty.half_members,
+        member_names=twenty.member_names,
     )
 
 

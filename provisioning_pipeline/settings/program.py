@@ -136,6 +136,17 @@ class Settings(GatewaySettings):
         description="What happens in Twenty to a linked member who is banned, deleted or no longer a member at Clerk: "
         "`report`, `demote` (to the default role) or `remove`.",
     )
+    email_changes: Literal["report", "follow"] = Field(
+        default="report",
+        description="What happens when a linked member has another verified e-mail at Clerk: `report`, or `follow` (we "
+        "change the e-mail of their account at Twenty, where no other account has it, they have one workspace on "
+        "that server, and the account was made here or vouched for).",
+    )
+    name_changes: Literal["respect", "restore"] = Field(
+        default="respect",
+        description="What happens to a name that a member changed in Twenty: `respect` (it stays until Clerk's "
+        "changes) or `restore` (Clerk's is put back).",
+    )
     members_foreign_password: Literal["report", "invite"] = Field(
         default="report",
         description="What happens when a member's account at Twenty has a password of their own, so that we cannot add "

@@ -38,7 +38,8 @@ def questions() -> tuple[ConditionType, ...]:
 def steps_for(plan: TenantPlan) -> tuple[Step, ...]:
     """The steps that this plan wants; none on its server when no server can take it."""
     wanted: list[Step] = []
-    none_comes_in = any(change.ends_access for change in plan.changes)
+    # of a tenant that is no customer now no login is to be proved
+    none_comes_in = not _is_customer(plan) or any(change.ends_access for change in plan.changes)
     for step in STEPS:
         if step.where is Where.SERVER and plan.server is None:
             continue
@@ -87,10 +88,14 @@ def with_due(entry: TenantPlan, held: Mapping[str, Held]) -> TenantPlan:
     return entry
 
 
-def _can_be_worked_in(entry: TenantPlan) -> bool:
-    wanted = all(
+def _is_customer(entry: TenantPlan) -> bool:
+    """Whether it may be worked on: it has a database and counts as a customer."""
+    return all(
         known.status is Status.TRUE
         for known in entry.conditions
         if known.type in (ConditionType.DETECTED, ConditionType.REGISTERED)
     )
-    return wanted and entry.server is not None and workspace_usable(entry)
+
+
+def _can_be_worked_in(entry: TenantPlan) -> bool:
+    return _is_customer(entry) and entry.server is not None and workspace_usable(entry)

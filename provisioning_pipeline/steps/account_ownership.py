@@ -33,11 +33,26 @@ async def unproved(
     """
     if scope.settings.members_unproven == "trust":
         return None
+    trusts_mailboxes = scope.settings.members_unproven == "trust-mailbox"
+    return await _unproved(scope, user_id, clerk_user_id, is_ours, trusts_mailboxes=trusts_mailboxes)
+
+
+async def not_ours(scope: Scope, user_id: str, clerk_user_id: str) -> Evidence | None:
+    """The same where no policy of trust counts: what is known of an account that is not ours to change.
+
+    Raises:
+        Fault: as `unproved`.
+    """
+    return await _unproved(scope, user_id, clerk_user_id, None, trusts_mailboxes=False)
+
+
+async def _unproved(
+    scope: Scope, user_id: str, clerk_user_id: str | None, is_ours: bool | None, *, trusts_mailboxes: bool
+) -> Evidence | None:
     evidence = await evidence_of(scope.server, scope.accounts, user_id)
     if is_ours is False and evidence.origin is not None and evidence.origin.ours:
         # an admin who impersonates a member can have changed the password of an account that we made
         evidence = replace(evidence, origin=replace(evidence.origin, ours=False))
-    trusts_mailboxes = scope.settings.members_unproven == "trust-mailbox"
     ownership = ownership_of(evidence, clerk_user_id, trusts_mailboxes=trusts_mailboxes)
     if ownership is Ownership.UNCHECKED:
         ours = is_ours
@@ -69,13 +84,24 @@ async def evidence_of(server: Server, accounts: Accounts, user_id: str) -> Evide
     name = server.client.name
     origins = await accounts.origins(name, [user_id])
     vouched = await accounts.vouched(name, [user_id])
+    moves = await accounts.moves(name, [user_id])
     return Evidence(
         rows[0]["email"],
         rows[0]["verified"],
         rows[0]["created_at"],
         origins.get(user_id),
         vouched[0].email if vouched else None,
+        moves.get((user_id, rows[0]["email"])),
+        rows[0]["workspaces"],
     )
+
+
+def password_email(evidence: Evidence) -> str:
+    """The address from which the password of this account is derived, if it is ours."""
+    if evidence.move is not None:
+        return evidence.move.password_email
+    # where they changed it in Twenty themselves, the password is still that of the address that we made it for
+    return evidence.origin.email if evidence.origin is not None and evidence.origin.ours else evidence.email
 
 
 async def is_made_by_us(server: Server, key: SecretStr, evidence: Evidence) -> bool:
@@ -85,7 +111,7 @@ async def is_made_by_us(server: Server, key: SecretStr, evidence: Evidence) -> b
         Fault: when the server refuses it for another reason, which tells nothing.
     """
     try:
-        await server.client.check_password(Account(evidence.email, derived_password(key, evidence.email)))
+        await server.client.check_password(Account(evidence.email, derived_password(key, password_email(evidence))))
     except TwentyFault as fault:
         # an e-mail with capitals is unknown in lower case, and no account that we make has any
         if fault.reason is not Reason.FOREIGN_PASSWORD and not is_unknown_user(fault.error):

@@ -281,8 +281,8 @@ def _looks_at_loss(member: MemberPlan) -> int:
 
 # --- calls to Twenty --------------------------------------------------------------------------------------------------
 
-_CONTRACT: Final = 38
-"""Once per server: 29 operations that are validated, /client-config, and our account signs in or up."""
+_CONTRACT: Final = 40
+"""Once per server: the operations that are validated, /client-config, and our account signs in or up."""
 
 _LOOK_AT_STEPS: Final = 1
 """Once per server where we have a workspace: what it says about its wizard, asked inside that workspace."""

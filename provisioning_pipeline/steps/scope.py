@@ -27,6 +27,7 @@ from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.model.change import FOLLOW_ADDRESS, Change
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.people import Move
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, TenantPlan
 from provisioning_pipeline.settings import Settings
 
@@ -122,7 +123,25 @@ class Server:
     database: TwentyDatabase
     capacity: int | None = None
     _service_user_ids: list[str] = field(default_factory=list)
+    _moves: dict[tuple[str, str], Move] | None = None
     _joining: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
+
+    async def password_email(self, accounts: Accounts, email: str, user_id: str | None) -> str:
+        """The address from which the password of this account is derived: its own, unless we gave it another since."""
+        if self._moves is None:
+            self._moves = await accounts.moves(self.client.name)
+        move = self._moves.get((user_id, email)) if user_id else None
+        return move.password_email if move else email
+
+    async def begin_move(self, accounts: Accounts, user_id: str, move: Move, run_id: str) -> None:
+        """Store that this account is about to get another e-mail, and know it from now on."""
+        await accounts.begin_move(self.client.name, user_id, move, run_id)
+        self._moves = None
+
+    async def give_up_move(self, accounts: Accounts, user_id: str, email: str) -> None:
+        """Forget that this account was about to get another e-mail, which Twenty refused."""
+        await accounts.give_up_move(self.client.name, user_id, email)
+        self._moves = None
 
     def joining(self, email: str) -> asyncio.Lock:
         """Held while a person joins: in two workspaces at once, a new person would become two accounts."""
@@ -234,12 +253,13 @@ class Scope:
         """Label of the role in Twenty that a role at Clerk gives."""
         return self.settings.member_roles.get(clerk_role, self.settings.member_default_role)
 
-    def account(self, email: str, user_id: str | None = None) -> Account:
+    async def account(self, email: str, user_id: str | None = None) -> Account:
         """The account of a member: the service account itself, or one with a derived password."""
         service = self.client.service_account
         if email == service.email:
             return service
-        return Account(email, derived_password(self.settings.member_password_key, email), user_id)
+        derived_from = await self.server.password_email(self.accounts, email, user_id)
+        return Account(email, derived_password(self.settings.member_password_key, derived_from), user_id)
 
     async def link(self) -> Link:
         """The tenant's row, read under its lock.

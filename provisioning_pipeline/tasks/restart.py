@@ -5,9 +5,11 @@ from dataclasses import dataclass
 
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.locks import tenant_lock
+from provisioning_pipeline.ledger.offboardings import Offboardings, dig_up
 from provisioning_pipeline.ledger.restarts import drop_workspace
 from provisioning_pipeline.model.fault import BadInput, Fault, RunFault
 from provisioning_pipeline.model.history import RunKind
+from provisioning_pipeline.model.offboarding import Offboarding
 from provisioning_pipeline.report.summary import tenant_lines
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.observe import UnknownTenants
@@ -31,6 +33,7 @@ class Gone:
     Args:
         hard: its row is gone, too; else Twenty keeps it for a while, with its subdomain.
         members: how many member links the ledger has of it.
+        offboarded: a run of ours deleted it, and this is what the ledger has of that.
     """
 
     database_name: str
@@ -40,6 +43,7 @@ class Gone:
     subdomain: str
     hard: bool
     members: int
+    offboarded: Offboarding | None = None
 
 
 async def gone(settings: Settings, tenant: str) -> Gone:
@@ -70,8 +74,10 @@ async def restart(settings: Settings, found: Gone) -> str:
                 again = await _gone(connections, found.database_name)
                 detail = f"workspace {again.workspace_id} ({again.subdomain}) on {again.server} is gone"
                 await connections.history.begin_run(run_id, TRIGGER, RunKind.RESTART)
-                done = again.workspace_id == found.workspace_id and await drop_workspace(
-                    ledger, found.database_name, found.workspace_id, run_id, detail
+                done = again.workspace_id == found.workspace_id and (
+                    await dig_up(ledger, again.offboarded, run_id)
+                    if again.offboarded
+                    else await drop_workspace(ledger, found.database_name, found.workspace_id, run_id, detail)
                 )
     if not done:
         raise NotGone(f"{found.slug} has another workspace by now; nothing was changed.")
@@ -90,6 +96,18 @@ async def _gone(connections: Connections, tenant: str) -> Gone:
     if line is None:
         raise UnknownTenants(f"No tenant is {tenant!r}. `provisioning status` lists them.")
     row = next(row for row in rows if row["database_name"] == line.database_name)
+    offboarded = (await Offboardings(connections.ledger.database).all()).get(row["database_name"])
+    if not row["workspace_id"] and offboarded is not None and offboarded.is_over:
+        return Gone(
+            row["database_name"],
+            row["slug"],
+            offboarded.server,
+            offboarded.workspace_id,
+            subdomain="",
+            hard=False,
+            members=0,
+            offboarded=offboarded,
+        )
     if not row["workspace_id"]:
         raise NotGone(f"{row['slug']} has no workspace; `provisioning apply {row['slug']}` makes one.")
     server = connections.servers.get(row["server"])

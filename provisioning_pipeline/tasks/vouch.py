@@ -138,13 +138,15 @@ async def shut_out(connections: Connections, tenant: str | None = None) -> list[
             continue
         facts = {fact["user_id"]: fact for fact in await database.account_facts(ids)}
         vouched = {known.twenty_user_id: known.email for known in await connections.accounts.vouched(server, ids)}
+        moves = await connections.accounts.moves(server, ids)
         for row in theirs:
             user = row["twenty_user_id"]
             fact = facts.get(user)
             if fact is None:
                 continue
             origin = Origin(row["origin_email"], row["ours"], row["made_for"])
-            evidence = Evidence(fact["email"], fact["verified"], fact["created_at"], origin, vouched.get(user))
+            move = moves.get((user, fact["email"]))
+            evidence = Evidence(fact["email"], fact["verified"], fact["created_at"], origin, vouched.get(user), move)
             believed = settings.members_unproven == "trust-mailbox"
             if ownership_of(evidence, row["clerk_user_id"], trusts_mailboxes=believed) is Ownership.UNPROVED:
                 name = f"{row['first_name']} {row['last_name']}".strip()

@@ -13,7 +13,7 @@ from provisioning_pipeline.decide.organizations import choose_admin
 from provisioning_pipeline.decide.ownership import ONCE_PROVED, KnownAccounts, ownership_of, unproven_message
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import Reason, Status
-from provisioning_pipeline.model.people import Evidence, Membership, Origin, Ownership, User
+from provisioning_pipeline.model.people import Evidence, Membership, Move, Origin, Ownership, User
 from provisioning_pipeline.model.tenant import Admin, AdminUnknown
 from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
@@ -75,6 +75,9 @@ EVIDENCE = st.builds(
         ({"origin": Origin("insider@x.test", ours=True, clerk_user_id="user_insider")}, Ownership.UNPROVED),
         ({"origin": Origin("before@x.test", ours=True, clerk_user_id="user_ceo")}, Ownership.PROVED),
         ({"origin": Origin("before@x.test", ours=False, clerk_user_id="user_ceo")}, Ownership.UNPROVED),
+        # we gave it that address, for this very person or for another
+        ({"move": Move(CEO, "before@x.test", "user_ceo")}, Ownership.PROVED),
+        ({"move": Move(CEO, "before@x.test", "user_insider")}, Ownership.UNPROVED),
     ],
 )
 def test_an_account_is_proved_by_our_making_or_a_vouch_for_the_address_that_it_has(

@@ -11,9 +11,10 @@ from alembic import command
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.members import MemberIntent, MemberLink, Members, Proof, Proofs
+from provisioning_pipeline.ledger.members import Accounts, MemberIntent, MemberLink, Members, Proof, Proofs
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.frames import records
+from provisioning_pipeline.model.people import Move
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.ledger.conftest import ask_ledger
@@ -247,3 +248,25 @@ def test_members_taken_over_are_members_once(url: str) -> None:
     assert rows == [("user_john", JOHN, "john@x.test"), (None, ADA, "ada@x.test")]
     assert taken_over == [(JOHN, "old@x.test"), (ADA, "ada@x.test")]
     assert elsewhere == 0
+
+
+def test_a_change_of_e_mail_is_known_by_account_and_address_until_it_is_given_up(url: str) -> None:
+    first, second = (
+        Move("new@one.example", "old@one.example", "user_1"),
+        Move("newer@one.example", "old@one.example", "u"),
+    )
+
+    async def work(database: Database) -> list[dict[tuple[str, str], Move]]:
+        accounts = Accounts(database)
+        for move in (first, first, second):
+            await accounts.begin_move("eu", JANE, move, "r1")
+        await accounts.begin_move("us", JANE, second, "r1")
+        seen = [await accounts.moves("eu"), await accounts.moves("eu", [JOHN])]
+        await accounts.give_up_move("eu", JANE, second.email)
+        return [*seen, await accounts.moves("eu", [JANE])]
+
+    assert with_tenants(url, work) == [
+        {(JANE, first.email): first, (JANE, second.email): second},
+        {},
+        {(JANE, first.email): first},
+    ]

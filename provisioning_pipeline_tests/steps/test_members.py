@@ -324,7 +324,8 @@ def test_by_policy_somebody_who_left_is_removed_and_refused_everywhere(world: Wo
     with pytest.raises(AssertionError, match="errors"):
         world.sees_as(slug, email)
     (proof,) = outcomes(applied, "remove member")
-    assert "old token and new login refused" in proof
+    assert "access token and refresh token from before, and new login, refused" in proof
+    assert "API keys: none can be theirs by their role" in proof
     assert proof.split(";")[0] in html.unescape(applied.report.read_text("utf-8"))
     assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
     assert before["status"] == "COMPLETED"

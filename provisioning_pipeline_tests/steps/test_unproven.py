@@ -415,6 +415,10 @@ def test_keys_that_a_removed_admin_may_have_made_are_named_and_revoked_by_policy
     assert "zapier" in proof
     assert "of-old" not in proof
     assert "Twenty does not record" in proof
+    assert ("API keys: cannot be told" in proof) == (policy == "report")
+    assert ("API keys: revoked" in proof) == (policy == "revoke")
+    told = {"report": "ApiKeysUncertain", "revoke": "MembersLinked"}[policy]
+    assert world.conditions(slug)["MembersSynced"] == ("True", told)
     assert (is_revoked(world, old), is_revoked(world, theirs)) == (False, policy == "revoke")
     revoked = [line.detail for line in applied.summary.outcomes if line.change == "revoke API key"]
     assert len(revoked) == (policy == "revoke")
@@ -430,5 +434,5 @@ def test_an_ordinary_member_made_no_keys(world: World) -> None:
     applied = world.apply(slug, members_gone="remove", members_gone_api_keys="revoke")
 
     (proof,) = [line.detail for line in applied.summary.outcomes if line.change == "remove member"]
-    assert "no API key can be theirs by their role" in proof
+    assert "API keys: none can be theirs by their role" in proof
     assert not is_revoked(world, key)

@@ -94,6 +94,17 @@ class ApiKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Renewal:
+    """Whether a login from before a removal can be renewed: `refused` is None where that cannot be told.
+
+    `why` is a clause.
+    """
+
+    refused: bool | None
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class SeenUser:
     """What Twenty shows a signed-in person about themselves."""
 

@@ -9,7 +9,15 @@ from typing import Any, TypeVar
 from provisioning_pipeline.clients.http import plain_text
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.access import WorkspaceAccess
-from provisioning_pipeline.clients.twenty.accounts import Account, ApiKey, Created, SeenUser, Token, WorkspaceAddress
+from provisioning_pipeline.clients.twenty.accounts import (
+    Account,
+    ApiKey,
+    Created,
+    Renewal,
+    SeenUser,
+    Token,
+    WorkspaceAddress,
+)
 from provisioning_pipeline.clients.twenty.errors import (
     TwentyError,
     TwentyFault,
@@ -345,7 +353,47 @@ class TwentyClient(TwentySession):
         await self.log_in(account, address)
         await self.sign_out(account, address)
 
+    async def renewal(self, token: Token | None) -> Renewal:
+        """Try to renew a login that a member who was removed had before.
+
+        A browser does that with its refresh token, so that a session may outlast the access token by weeks.
+
+        Raises:
+            Fault: transient, busy or of the server; it proves nothing either way.
+        """
+        if token is None or token.refresh is None:
+            return Renewal(None, "no login of theirs could be opened before")
+        if await self.first_taken((operations.RENEW_TOKEN,)) is None:
+            return Renewal(None, "this server has no call for it")
+        try:
+            answer = await self.call(operations.RENEW_TOKEN, {"appToken": token.refresh})
+        except TwentyFault as fault:
+            if fault.kind is not FaultKind.TENANT:
+                raise
+            if is_no_member(fault.error):
+                return Renewal(True, "refused")
+            return Renewal(None, f"it was refused for another reason ({fault.error.message})")
+        still = await _refusal(
+            "a login renewed by a refresh token from before", self._look(issued(answer.tokens.access))
+        )
+        return Renewal(still is None, still or "what it gives is refused")
+
     # --- as a member --------------------------------------------------------------------------------------------
+
+    async def change_email(self, account: Account, address: WorkspaceAddress, email: str) -> None:
+        """Give this member's own account another e-mail, as them; the same again changes nothing.
+
+        Their password and their logins stay. Twenty's worker writes it into their member record a moment later.
+
+        Raises:
+            TwentyFault: also when another account has it, when they belong to several workspaces, or when their role
+                or the workspace does not let them change it (`why_email_stays` says which).
+        """
+        try:
+            await self.call_as(account, address, operations.UPDATE_USER_EMAIL, {"newEmail": email})
+        except TwentyFault as fault:
+            if fault.error.sub_code != "EMAIL_UNCHANGED":
+                raise
 
     def let_in_by_our_password(self, account: Account) -> bool | None:
         """Whether the last login of that person was by the password that we derive; None when there was none."""

@@ -338,11 +338,13 @@ class TwentyDatabase:
         return found
 
     async def account_facts(self, user_ids: Sequence[str]) -> list[Row]:
-        """user_id, email in lower case, verified, created_at of those of these accounts that are not deleted."""
+        """user_id, email in lower case, verified, created_at, workspaces of those of these that are not deleted."""
         return await self._fetch(
             """
-            SELECT id::text AS user_id, lower(email) AS email, "isEmailVerified" AS verified, "createdAt" AS created_at
-            FROM core."user" WHERE "deletedAt" IS NULL AND id = ANY(%s::uuid[])
+            SELECT id::text AS user_id, lower(email) AS email, "isEmailVerified" AS verified, "createdAt" AS created_at,
+                (SELECT count(*)::int FROM core."userWorkspace" w
+                 WHERE w."userId" = u.id AND w."deletedAt" IS NULL) AS workspaces
+            FROM core."user" u WHERE "deletedAt" IS NULL AND id = ANY(%s::uuid[])
             """,
             [list(user_ids)],
         )

@@ -96,6 +96,20 @@ def is_used_login_token(error: TwentyError) -> bool:
     return error.message.startswith(("Login token has already been used", "Login token is missing its identifier"))
 
 
+_EMAIL_STAYS = {
+    "EMAIL_ALREADY_IN_USE": "another account there has that address",
+    "EMAIL_UPDATE_RESTRICTED_TO_SINGLE_WORKSPACE": "the account belongs to several workspaces there, and Twenty "
+    "changes the address of no such account",
+    "PERMISSION_DENIED": "their role, or the workspace's setting of what members may edit in their profile, does not "
+    "let them change it",
+}
+
+
+def why_email_stays(error: TwentyError) -> str:
+    """Why Twenty did not give an account another e-mail, as a clause."""
+    return _EMAIL_STAYS.get(error.sub_code, f"Twenty refused it: {error.message or error.code}".rstrip("."))
+
+
 def is_password_login_off(error: TwentyError) -> bool:
     """The workspace lets no one log in or join by password; an impersonation comes in all the same."""
     return "password auth is not enabled for this workspace" in error.message.lower()

@@ -171,6 +171,34 @@ class MemberRecords:
             unreadable += found.unreadable
         return HalfMembers(rows, unreadable)
 
+    async def names(self, workspace_ids: Sequence[str]) -> list[tuple[str, str, str, str]]:
+        """Workspace id, user id, first and last name of every living member record that we may read.
+
+        Raises:
+            Fault: when the database cannot be read.
+        """
+        found: list[tuple[str, str, str, str]] = []
+        for start in range(0, len(workspace_ids), _SCHEMAS_AT_ONCE):
+            found += await self._names_of_batch(workspace_ids[start : start + _SCHEMAS_AT_ONCE])
+        return found
+
+    async def _names_of_batch(
+        self, workspace_ids: Sequence[str], tries: int = _TRIES
+    ) -> list[tuple[str, str, str, str]]:
+        made_up = [schema_name(workspace_id) for workspace_id in workspace_ids]
+        async with self._in_words():
+            tables = await self._database.fetch(_TABLES, [list(workspace_ids), made_up, _MEMBER_TABLE])
+            arms = [_naming_arm(table) for table in tables if table["readable"] and set(table["columns"]) >= _NAMED]
+            if not arms:
+                return []
+            try:
+                rows = await self._database.fetch_tuples(sql.Composed([sql.SQL(" UNION ALL ".join(arms))]))
+            except _CHANGED_MEANWHILE:
+                if tries <= 1:
+                    raise
+                return await self._names_of_batch(workspace_ids, tries - 1)
+        return [(row[0], row[1], row[2], row[3]) for row in rows]
+
     async def _of_batch(self, workspace_ids: Sequence[str], tries: int = _TRIES) -> HalfMembers:
         made_up = [schema_name(workspace_id) for workspace_id in workspace_ids]
         async with self._in_words():
@@ -346,6 +374,18 @@ def _arm(table: Row) -> str:
     )
     of = f"'{table['workspace_id']}'::uuid"
     return f'SELECT {of}, m."userId"::text, {deleted}, {named} FROM {table["quoted"]} m'  # noqa: S608  # quoted
+
+
+_NAMED: Final = frozenset({"deletedAt", "nameFirstName", "nameLastName"})
+
+
+def _naming_arm(table: Row) -> str:
+    """What the members of one workspace are called, as `_arm`."""
+    return (
+        f"SELECT '{table['workspace_id']}', m.\"userId\"::text, left(COALESCE(m.\"nameFirstName\", ''), 400), "  # noqa: S608  # quoted
+        f"left(COALESCE(m.\"nameLastName\", ''), 400) FROM {table['quoted']} m "
+        'WHERE m."deletedAt" IS NULL AND m."userId" IS NOT NULL'
+    )
 
 
 _MEMBER_TABLE: Final = "workspaceMember"

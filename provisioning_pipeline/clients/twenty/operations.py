@@ -339,6 +339,20 @@ SIGN_OUT = Operation("signOut", Effect.LOGIN, {"refreshToken": "String"}, needed
 
 Nothing of its answer is used, which may be null."""
 
+RENEW_TOKEN = Operation(
+    "renewToken", Effect.EXCHANGE, {"appToken": "String!"}, selection=_TOKENS, needed=False, answer=_SIGNED_IN
+)
+UPDATE_USER_EMAIL = Operation(
+    "updateUserEmail",
+    Effect.WRITE,
+    {"newEmail": "String!"},
+    needed=False,
+    answer=TypeAdapter(Annotated[bool, Field(strict=True)]),
+)
+"""Changes the e-mail of the caller's own account; where a mailbox must be verified first, Twenty sends an e-mail.
+
+`verifyEmailRedirectPath` belongs to that e-mail alone, and we refuse servers that send it.
+"""
 API_KEYS = Operation(
     "apiKeys",
     Effect.READ,

@@ -31,6 +31,7 @@ CREATE TABLE IF NOT EXISTS core."workspace" (
   "isMicrosoftAuthEnabled" boolean NOT NULL DEFAULT true,
   "isTwoFactorAuthenticationEnforced" boolean NOT NULL DEFAULT false,
   "isCustomDomainEnabled" boolean NOT NULL DEFAULT false,
+  "editableProfileFields" varchar[] DEFAULT '{email,profilePicture,firstName,lastName}',
   "suspendedAt" timestamptz,
   "createdAt" timestamptz NOT NULL DEFAULT now(),
   "updatedAt" timestamptz NOT NULL DEFAULT now(),

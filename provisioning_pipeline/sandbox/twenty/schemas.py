@@ -46,6 +46,7 @@ _CORE = (
     roles.role_type,
     roles.api_key_type,
     users.query,
+    users.mutation,
     users.user_type,
     users.user_workspace_type,
     workspaces.query,

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from ariadne import ObjectType, QueryType
+from ariadne import MutationType, ObjectType, QueryType
 from graphql import GraphQLResolveInfo
+from psycopg.sql import SQL
 
 from provisioning_pipeline.sandbox.twenty import onboarding
 from provisioning_pipeline.sandbox.twenty.accounts import available_workspaces
@@ -11,16 +12,19 @@ from provisioning_pipeline.sandbox.twenty.callers import (
     NOT_YET,
     membership,
     require_user,
+    require_workspace,
     role_of_caller,
     role_of_tie,
+    user_by_email,
 )
-from provisioning_pipeline.sandbox.twenty.errors import internal, no_role
+from provisioning_pipeline.sandbox.twenty.errors import bad_input, internal, no_role, permission_denied
 from provisioning_pipeline.sandbox.twenty.members import own_member
 from provisioning_pipeline.sandbox.twenty.runtime import call_of
-from provisioning_pipeline.sandbox.twenty.store import Row
+from provisioning_pipeline.sandbox.twenty.store import Row, members_table
 from provisioning_pipeline.sandbox.twenty.versions import CONNECT_ACCOUNT
 
 query = QueryType()
+mutation = MutationType()
 user_type = ObjectType("User")
 newer_user_type = ObjectType("User")
 """What 2.38 tells besides."""
@@ -38,6 +42,39 @@ HTTP_REQUEST_TOOL CODE_INTERPRETER_TOOL IMPORT_CSV EXPORT_CSV CONNECTED_ACCOUNTS
 PROFILE_INFORMATION MARKETPLACE_APPS
 """
 MEMBER_FLAGS, ADMIN_FLAGS = _MEMBER.split(), _ADMIN.split()
+
+
+@mutation.field("updateUserEmail")
+async def update_user_email(_: None, info: GraphQLResolveInfo, newEmail: str, **_rest: Any) -> bool:
+    call = call_of(info)
+    user, workspace = require_user(call), require_workspace(call)
+    role = await role_of_caller(call)
+    may = role is not None and (role["canUpdateAllSettings"] or role["canAccessAllTools"])
+    # the right is checked first, then the workspace's own setting (source only); both are refused alike
+    if not may or "email" not in (workspace["editableProfileFields"] or ()):
+        raise permission_denied()
+    email = newEmail.strip().lower()
+    if email == user["email"]:
+        raise bad_input("New email must be different from current email", sub_code="EMAIL_UNCHANGED")
+    ties = await call.db.all(
+        'SELECT * FROM core."userWorkspace" WHERE "userId" = %s AND "deletedAt" IS NULL', user["id"]
+    )
+    if len(ties) > 1:
+        raise bad_input(
+            "Email updates are available only for users with a single workspace",
+            "Email can only be updated when you belong to a single workspace.",
+            "EMAIL_UPDATE_RESTRICTED_TO_SINGLE_WORKSPACE",
+        )
+    if await user_by_email(call.db, email) is not None:
+        raise bad_input("Email already in use", sub_code="EMAIL_ALREADY_IN_USE")
+    await call.db.run('UPDATE core."user" SET email = %s, "updatedAt" = now() WHERE id = %s', email, user["id"])
+    # a worker does that up to three seconds later in the real one; the password and the tokens stay
+    await call.db.run(
+        SQL('UPDATE {} SET "userEmail" = %s WHERE "userId" = %s').format(members_table(workspace["databaseSchema"])),
+        email,
+        user["id"],
+    )
+    return True
 
 
 @query.field("currentUser")

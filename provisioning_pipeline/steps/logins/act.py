@@ -3,7 +3,7 @@
 The proof of a login is the same in the step, for a tenant that a run changed, and in a verification of the fleet.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from provisioning_pipeline.clients.concurrency import all_of
@@ -197,10 +197,10 @@ async def _others(scope: Scope, admin_user_id: str) -> list[Login]:
     ]
 
 
-def _origins(scope: Scope, found: Sequence[tuple[Login, "_Failed | None"]]) -> Iterator[tuple[str, Origin]]:
+async def _origins(scope: Scope, found: Sequence[tuple[Login, "_Failed | None"]]) -> AsyncIterator[tuple[str, Origin]]:
     """What their logins tell of who made the accounts, of those who came in as the account that is theirs."""
     for login, failed in found:
-        ours = scope.client.let_in_by_our_password(scope.account(login.email, login.twenty_user_id))
+        ours = scope.client.let_in_by_our_password(await scope.account(login.email, login.twenty_user_id))
         if ours is not None and (failed is None or failed.reason in _CAME_IN):
             yield login.twenty_user_id, Origin(login.email, ours)
 
@@ -217,7 +217,7 @@ async def _look(scope: Scope, address: WorkspaceAddress, login: Login, seen: dic
 
 
 async def _log_in(scope: Scope, address: WorkspaceAddress, login: Login) -> None:
-    account, slug, email = scope.account(login.email, login.twenty_user_id), scope.plan.tenant.slug, login.email
+    account, slug, email = await scope.account(login.email, login.twenty_user_id), scope.plan.tenant.slug, login.email
     try:
         user = await scope.client.current_user(account, address, by_new_login=login.anew)
     except Fault as fault:
@@ -276,7 +276,7 @@ async def _stored(
 ) -> Proved:
     """What was seen, in the order of the logins, once it is in the ledger; and whose password is ours."""
     found = [(login, seen[login]) for login in logins if login in seen]
-    await scope.accounts.store(scope.client.name, list(_origins(scope, found)), scope.run_id)
+    await scope.accounts.store(scope.client.name, [seen async for seen in _origins(scope, found)], scope.run_id)
     proofs = await Proofs(scope.ledger.database).store(
         [
             Proof(scope.database_name, login.twenty_user_id, login.email, failed.status if failed else COMPLETED)

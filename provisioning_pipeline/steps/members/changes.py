@@ -27,8 +27,9 @@ REMOVE_MEMBER: Final = Change(
     of_person="remove {person}: {why}",
     seconds=1.0,
     # a token from before (2), their invitations (1), deleteUserFromWorkspace (1), the old token is refused (1), their
-    # invitations again (1), a new login is refused by password and, the account being gone, by impersonation (2)
-    calls=8,
+    # invitations again (1), a new login is refused by password and, the account being gone, by impersonation (2), the
+    # refresh token from before is refused (1)
+    calls=9,
     by_our_account=True,
     harmful=True,
     drift=_AT_CLERK,
@@ -74,7 +75,7 @@ ADD_MEMBER: Final = Change(
     proves_everybody=True,
     drift=_AT_CLERK,
 )
-LINK_MEMBER: Final = Change("link member", of_person="link {person}", proves_everybody=True, drift=_IN_TWENTY)
+LINK_MEMBER: Final = Change("link member", of_person="link {person}{because}", proves_everybody=True, drift=_IN_TWENTY)
 SET_ROLE: Final = Change(
     "set role",
     of_person="role of {person}: {role}{because}",
@@ -92,6 +93,15 @@ SET_NAME: Final = Change(
     # updateWorkspaceMemberSettings
     calls=1,
     by_our_account=True,
+    drift=_AT_CLERK,
+)
+FOLLOW_EMAIL: Final = Change(
+    "follow e-mail",
+    of_person="change the e-mail of {person} to {email}, as at Clerk",
+    seconds=0.3,
+    # they sign in (2), updateUserEmail (1)
+    calls=3,
+    proves_everybody=True,
     drift=_AT_CLERK,
 )
 STORE_AT_CLERK: Final = Change(
@@ -131,9 +141,9 @@ RESTORE_DEFAULT_ROLE: Final = Change(
 )
 REVOKE_API_KEY: Final = Change("revoke API key")
 
-GIVING: Final = frozenset({ADD_MEMBER, LINK_MEMBER, MEND_MEMBER, SET_ROLE})
+GIVING: Final = frozenset({ADD_MEMBER, LINK_MEMBER, MEND_MEMBER, SET_ROLE, FOLLOW_EMAIL})
 """Who gets one of these gets something, so that Clerk is asked about them once more in the step."""
-ENTERING: Final = GIVING - {SET_ROLE}
+ENTERING: Final = GIVING - {SET_ROLE, FOLLOW_EMAIL}
 """By these a person is a member of the workspace who was none, or was none of ours."""
 LEAVING: Final = frozenset({REMOVE_MEMBER, DROP_LINK})
 
@@ -146,6 +156,7 @@ CHANGES: Final = (
     LINK_MEMBER,
     SET_ROLE,
     SET_NAME,
+    FOLLOW_EMAIL,
     STORE_AT_CLERK,
     INVITE_MEMBER,
     WITHDRAW_INVITATION,

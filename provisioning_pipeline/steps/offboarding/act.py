@@ -15,6 +15,7 @@ from provisioning_pipeline.clients.twenty.members import Roster, RosterEntry
 from provisioning_pipeline.ledger.offboardings import Offboardings, bury
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.lifecycle import Life, Lifecycle
 from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.offboarding import Begun, Offboarding, Stage
 from provisioning_pipeline.steps.members.act.leaving import prove_out, token_before
@@ -83,8 +84,8 @@ async def offboard(scope: Scope, lock: Lock) -> None:
 
 
 def _why(scope: Scope) -> str:
-    registered = next((known for known in scope.plan.conditions if known.type is ConditionType.REGISTERED), None)
-    return registered.message if registered else "An operator asked for it."
+    life = next((known for known in scope.plan.conditions if known.type is ConditionType.LIFECYCLE), None)
+    return life.message if life else "An operator asked for it."
 
 
 # --- archiving --------------------------------------------------------------------------------------------------------
@@ -213,7 +214,7 @@ async def _remove_members(scope: Scope, address: WorkspaceAddress) -> None:
 
 
 async def _remove(scope: Scope, address: WorkspaceAddress, roster: Roster, entry: RosterEntry) -> None:
-    client, account = scope.client, scope.account(entry.email, entry.user_id)
+    client, account = scope.client, await scope.account(entry.email, entry.user_id)
     token = await token_before(scope, account, address)
     # Twenty would let them join again by it at their next login
     await client.withdraw_invitations(address, entry.email)
@@ -271,6 +272,7 @@ async def _forget(scope: Scope, work: Offboardings, workspace_id: str) -> None:
             learnt += await _cleared(scope, known.clerk_org_id, workspace_id)
             await work.mark(scope.database_name, workspace_id, Stage.ORGANIZATION_CLEARED)
     gone = _told_of_gone(known)
+    scope.set(Life(Lifecycle.GONE, gone).condition)
     await bury(work, scope.database_name, workspace_id, scope.run_id, gone)
     scope.set(is_true(ConditionType.OFFBOARDED, Reason.WORKSPACE_DELETED, gone))
 

@@ -64,12 +64,12 @@ async def _people(scope: Scope, link: Link, address: WorkspaceAddress) -> dict[s
     service = scope.client.service_account
     people = dict.fromkeys(await scope.server.service_user_ids(), service)
     if link.admin_user_id and link.admin_email:
-        people.setdefault(link.admin_user_id, scope.account(link.admin_email, link.admin_user_id))
+        people.setdefault(link.admin_user_id, await scope.account(link.admin_email, link.admin_user_id))
     for row in await scope.members.of_tenant(scope.database_name):
-        people.setdefault(row["twenty_user_id"], scope.account(row["email"], row["twenty_user_id"]))
+        people.setdefault(row["twenty_user_id"], await scope.account(row["email"], row["twenty_user_id"]))
     if scope.settings.onboarding_people == "everyone":
         for entry in (await scope.server.database.records.roster(address.workspace_id)).members:
-            people.setdefault(entry.user_id, scope.account(entry.email, entry.user_id))
+            people.setdefault(entry.user_id, await scope.account(entry.email, entry.user_id))
     return people
 
 

@@ -9,7 +9,7 @@ from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, Token, WorkspaceAddress
 from provisioning_pipeline.model.access_lock import INVITE_LINK, ItemKind, LockedItem
-from provisioning_pipeline.model.condition import ConditionType, Reason, Status, is_true
+from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.steps.members.act.backfill import put_right
@@ -66,12 +66,9 @@ async def lock(scope: Scope) -> None:
 
 
 def _why(scope: Scope) -> str:
-    found = (
-        known.message
-        for known in scope.plan.conditions
-        if known.type is ConditionType.REGISTERED and known.status is not Status.TRUE
-    )
-    return next(found, "The tenant is suspended.")
+    """What asks for the lock: where the tenant is in its life."""
+    life = next((known for known in scope.plan.conditions if known.type is ConditionType.LIFECYCLE), None)
+    return life.message if life else "The tenant is suspended."
 
 
 async def _take_and_prove(scope: Scope, address: WorkspaceAddress, empty: str, items: Sequence[LockedItem]) -> _Proof:
@@ -156,7 +153,7 @@ async def _tokens_before(scope: Scope, address: WorkspaceAddress, items: Iterabl
 
     async def token(item: LockedItem) -> Token | None:
         try:
-            return await scope.client.log_in(scope.account(item.name, item.user_id), address)
+            return await scope.client.log_in(await scope.account(item.name, item.user_id), address)
         except Fault as fault:
             if fault.kind is not FaultKind.TENANT:
                 raise
@@ -173,7 +170,7 @@ async def _prove(scope: Scope, address: WorkspaceAddress, tokens: dict[str, Toke
     Raises:
         Fault: LOCK_NOT_PROVED, with who comes in how.
     """
-    accounts = [scope.account(entry.email, entry.user_id) for entry in await members_of(scope, address)]
+    accounts = [await scope.account(entry.email, entry.user_id) for entry in await members_of(scope, address)]
 
     async def tried(account: Account) -> str | None:
         way = await scope.client.access.open_way(account, address, tokens.get(account.user_id or ""))

@@ -289,7 +289,7 @@ async def _add_admin(scope: Scope, address: WorkspaceAddress, admin: Admin) -> N
     if entry is None or entry.workspace_member_id is None:
         joined = await _enter(scope, address, roster, admin)
         entry = (await scope.server.database.records.roster(address.workspace_id)).of(None, admin.email)
-    account = scope.account(admin.email, entry.user_id if entry else None)
+    account = await scope.account(admin.email, entry.user_id if entry else None)
     seen = await scope.client.current_user(account, address)
     if joined:
         made = Origin(admin.email, ours=True, clerk_user_id=admin.clerk_user_id)

@@ -15,6 +15,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import ADMIN_ROLE, Origin
 from provisioning_pipeline.model.tenant import Admin, Finding, MemberPlan, Withdrawal
 from provisioning_pipeline.steps.account_ownership import refused, unproved
+from provisioning_pipeline.steps.members.act.following import follow_email
 from provisioning_pipeline.steps.members.act.joining import (
     Work,
     about_person,
@@ -37,6 +38,7 @@ from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
     DEMOTE_MEMBER,
     ENTERING,
+    FOLLOW_EMAIL,
     GIVING,
     LEAVING,
     LINK_MEMBER,
@@ -113,16 +115,30 @@ async def _settle_entry(work: Work, member: MemberPlan, entry: RosterEntry, reco
         async with scope.change(SET_NAME, f"{member.email}: {member.first_name} {member.last_name}".strip()):
             await scope.client.set_name(work.address, record_id, member.first_name, member.last_name)
     if LINK_MEMBER in member.changes:
-        async with scope.change(LINK_MEMBER, f"{member.email} to {entry.user_id}"):
+        async with scope.change(LINK_MEMBER, f"{member.email} to {entry.user_id}{_succession(member)}"):
             pass
+    email = entry.email
+    if FOLLOW_EMAIL in member.changes:
+        email = await follow_email(work, member, entry, await _at_clerk(scope, [member]))
     if member.clerk_user_id is None:
         if ADD_MEMBER in member.changes:
             await scope.members.store_taken_over(scope.database_name, entry.user_id, entry.email, scope.run_id)
         return
-    if not {ADD_MEMBER, LINK_MEMBER, SET_NAME} & set(member.changes):
+    if not {ADD_MEMBER, LINK_MEMBER, SET_NAME, FOLLOW_EMAIL} & set(member.changes):
         # also a member gone who was only lowered: the account may be linked to another by now
         return
-    work.links.append(MemberLink(member.clerk_user_id, entry.user_id, entry.email, member.first_name, member.last_name))
+    work.links.append(MemberLink(member.clerk_user_id, entry.user_id, email, member.first_name, member.last_name))
+
+
+def _succession(member: MemberPlan) -> str:
+    """Who had the account before them, for the timeline."""
+    if member.succeeds is None:
+        return ""
+    return (
+        f", the account of {member.succeeds}, who was deleted at Clerk and made anew as {member.clerk_user_id}: the "
+        "data are the same, the role is that of the new membership; whether logins and API keys from before still "
+        "work cannot be told"
+    )
 
 
 async def _set_role(work: Work, member: MemberPlan, entry: RosterEntry, record_id: str) -> None:

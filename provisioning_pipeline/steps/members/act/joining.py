@@ -51,7 +51,11 @@ class Work:
     """Accounts that came in by our password."""
 
     def entry(self, member: MemberPlan) -> RosterEntry | None:
-        return self.roster.of(member.twenty_user_id, member.email)
+        """Their membership; who joined just now may have a new account, their earlier one being gone meanwhile."""
+        joined = member.email in self.joined
+        return self.roster.of(member.twenty_user_id, member.email) or (
+            self.roster.of(None, member.email) if joined else None
+        )
 
 
 async def guarded(work: Work, member: MemberPlan, doing: Coroutine[Any, Any, None]) -> None:
@@ -182,7 +186,8 @@ async def enter(scope: Scope, address: WorkspaceAddress, roster: Roster, newcome
     accounts = await scope.server.database.user_ids(email)
     own = {*accounts, *([newcomer.twenty_user_id] if newcomer.twenty_user_id else [])}
     _must_not_be_blocked(roster, newcomer, own)
-    account = scope.account(email, newcomer.twenty_user_id)
+    await _must_have_that_email(scope, newcomer, accounts)
+    account = await scope.account(email, newcomer.twenty_user_id or (accounts[0] if len(accounts) == 1 else None))
     entry = roster.of(newcomer.twenty_user_id, email)
     if accounts:
         # there is such an account: a wrong password is found out before anything is sent
@@ -263,6 +268,20 @@ async def _must_not_be_tried_again(scope: Scope, address: WorkspaceAddress, emai
                 f"{email} does not join for now: {retired} joins of theirs within a day left a membership without a "
                 "member record. Look into Twenty's server log for why it makes no record; a later run tries again.",
             )
+
+
+async def _must_have_that_email(scope: Scope, newcomer: Newcomer, accounts: Sequence[str]) -> None:
+    """An account that got another e-mail meanwhile must not be made a second time under the earlier one."""
+    account = newcomer.twenty_user_id
+    if account is None or account in accounts:
+        return
+    now = [email for user, email in await scope.server.database.users([], [account]) if user == account]
+    if now and now[0] != newcomer.email:
+        raise Fault(
+            FaultKind.TENANT,
+            Reason.WAITING,
+            f"the account of {newcomer.email} is {now[0]} by now. The next run adds them with that.",
+        )
 
 
 async def _check_password(scope: Scope, account: Account) -> None:

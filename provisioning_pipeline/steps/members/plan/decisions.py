@@ -22,6 +22,7 @@ from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
     DEMOTE_MEMBER,
     DROP_LINK,
+    FOLLOW_EMAIL,
     LINK_MEMBER,
     MEND_MEMBER,
     REMOVE_MEMBER,
@@ -29,6 +30,7 @@ from provisioning_pipeline.steps.members.changes import (
     SET_ROLE,
     STORE_AT_CLERK,
 )
+from provisioning_pipeline.steps.members.plan.emails import follow_or_tell
 from provisioning_pipeline.steps.members.plan.people import (
     People,
     accounts_of,
@@ -47,12 +49,16 @@ class MemberPolicy:
         default_role: label for every other Clerk role.
         gone: what happens to a linked person who is no longer an active member at Clerk.
         store_external_id: keep the Twenty user id at Clerk.
+        emails: what happens to a linked account whose person has another verified e-mail at Clerk.
+        names: what happens to a name that was changed in Twenty; Clerk's own changes are always followed.
     """
 
     roles: Mapping[str, str]
     default_role: str
     gone: Literal["report", "demote", "remove"] = "report"
     store_external_id: bool = False
+    emails: Literal["report", "follow"] = "report"
+    names: Literal["respect", "restore"] = "respect"
 
     @classmethod
     def of(cls, settings: Settings) -> "MemberPolicy":
@@ -61,6 +67,8 @@ class MemberPolicy:
             default_role=settings.member_default_role,
             gone=settings.members_gone,
             store_external_id=settings.clerk_store_external_id and len(settings.servers) == 1,
+            emails=settings.email_changes,
+            names=settings.name_changes,
         )
 
 
@@ -138,9 +146,19 @@ def _needs_a_look(rows: pd.DataFrame, policy: MemberPolicy) -> "pd.Series[bool]"
         | rows["contested"]
         | rows["is_service"]
     )
+    if policy.emails == "follow":
+        found |= rows["linked_email"].notna() & (rows["linked_email"] != rows["account_email"])
+    if policy.names == "restore":
+        found |= named & _is_renamed_in_twenty(rows)
     if policy.store_external_id:
         found |= rows["external_id"] != rows["account"]
     return found
+
+
+def _is_renamed_in_twenty(rows: pd.DataFrame) -> "pd.Series[bool]":
+    """Rows in which the name in Twenty, where it was read, is not Clerk's."""
+    other = (rows["first_name"] != rows["member_first_name"]) | (rows["last_name"] != rows["member_last_name"])
+    return rows["member_first_name"].notna() & other
 
 
 # --- one person ---------------------------------------------------------------------------------------------------
@@ -175,14 +193,11 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
         builder.findings.append(trouble)
         builder.doubtful |= {email, account} - {None}
         return
-    if row["by_link"] and email and row["account_email"] != email:
-        builder.find(
-            Reason.EMAIL_CHANGED,
-            email,
-            f"Clerk now has {email} for the person whose Twenty account is {row['account_email']}. They stay linked; "
-            "change the e-mail of the account in Twenty, or undo it at Clerk.",
-        )
     inside = bool(row["inside"])
+    follows = follow_or_tell(row, people, follow=policy.emails == "follow")
+    if isinstance(follows, Finding):
+        builder.findings.append(follows)
+        follows = False
     ownership = people.accounts.of(row["server"], account, clerk_user) if account else Ownership.PROVED
     if ownership is Ownership.UNPROVED:
         _report_unproven(builder, row, people.accounts.evidence[row["server"], account], people)
@@ -193,8 +208,9 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
         *([] if inside else [ADD_MEMBER]),
         *([] if account and row["by_link"] and row["linked_account"] == account else [LINK_MEMBER]),
         *([MEND_MEMBER] if row["record"] in BROKEN_RECORDS else []),
-        *_naming(row),
+        *_naming(row, policy),
         *_role_change(row, ownership, inside=inside),
+        *([FOLLOW_EMAIL] if follows else []),
         *([STORE_AT_CLERK] if policy.store_external_id and not row["external_id"] else []),
     ]
     if policy.store_external_id and row["external_id"] and account and row["external_id"] != account:
@@ -204,7 +220,8 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
             f"{email or clerk_user} already has external_id {row['external_id']} at Clerk; it is left as it is. Clear "
             "it there, or set PROVISIONING_CLERK_STORE_EXTERNAL_ID=false.",
         )
-    why = ""
+    succeeds = row["owner"] if not row["by_link"] and row["owner"] != clerk_user else None
+    why = f"the account of {succeeds}, who was deleted at Clerk" if succeeds else ""
     if DEMOTE_MEMBER in changes:
         builder.harmed_admins[account] = (row["linked_at"] or 0, row["account_email"], clerk_user)
         builder.replace_admin.add(account)
@@ -221,7 +238,11 @@ def _decide_one(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy,
             twenty_user_id=account,
             changes=tuple(changes),
             why=why,
-            undoes_our_join=DEMOTE_MEMBER in changes and (row["database_name"], clerk_user) in people.raised_by_us,
+            # what a deleted person had was never theirs
+            undoes_our_join=DEMOTE_MEMBER in changes
+            and (succeeds is not None or (row["database_name"], clerk_user) in people.raised_by_us),
+            new_email=email if follows else "",
+            succeeds=succeeds,
         )
 
 
@@ -283,11 +304,17 @@ def _account_trouble(row: Mapping[str, Any]) -> Finding | None:
     return None
 
 
-def _naming(row: Mapping[str, Any]) -> Iterator[Change]:
+def _naming(row: Mapping[str, Any], policy: MemberPolicy) -> Iterator[Change]:
     named = row["first_name"] or row["last_name"]
     renamed = (row["first_name"], row["last_name"]) != (row["linked_first_name"], row["linked_last_name"])
+    in_twenty = (row["member_first_name"], row["member_last_name"])
+    put_back = (
+        policy.names == "restore"
+        and row["member_first_name"] is not None
+        and in_twenty != (row["first_name"], row["last_name"])
+    )
     # a record without any name has never got one: a member who joined while our account could not act
-    if named and (renamed or row["record"] == "nameless"):
+    if named and (renamed or put_back or row["record"] == "nameless"):
         yield SET_NAME
 
 
@@ -302,7 +329,8 @@ def _role_change(row: Mapping[str, Any], ownership: Ownership, *, inside: bool) 
 
 
 def _decide_gone(builder: _Builder, row: Mapping[str, Any], policy: MemberPolicy) -> None:
-    account, email = row["twenty_user_id"], row["email"]
+    # the link's e-mail may be one from before
+    account, email = row["twenty_user_id"], row["account_email"] or row["email"]
     if {account, row["account_email"]} & builder.doubtful:
         # it may be an active person's own account: what was told of them comes first
         return

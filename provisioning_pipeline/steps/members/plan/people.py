@@ -13,6 +13,7 @@ from provisioning_pipeline.model.frames import (
     HALF_MEMBERS,
     INVITATIONS,
     MEMBER_LINKS,
+    MEMBER_NAMES,
     USER_LINKS,
     Columns,
     frame,
@@ -37,6 +38,7 @@ class People:
         complete: Clerk's answer is proved whole; otherwise no one is missed.
         departures: (organization, Clerk user) → what a member check of that person confirmed.
         half_members: frame; whose member record is not as it should be.
+        member_names: frame; what members are called in Twenty. Empty where that does not matter.
         accounts: what the accounts that matter prove about their addresses.
         invitations: frame with the columns of `INVITATIONS_OF_TENANTS`.
         raised_by_us: (database name, Clerk user) of Admins who hold that role only because our own join gave it.
@@ -54,6 +56,7 @@ class People:
     complete: bool = True
     departures: Mapping[tuple[str, str], Departure] | None = None
     half_members: pd.DataFrame = field(default_factory=lambda: frame(HALF_MEMBERS, []))
+    member_names: pd.DataFrame = field(default_factory=lambda: frame(MEMBER_NAMES, []))
     accounts: KnownAccounts = field(default_factory=KnownAccounts)
     invitations: pd.DataFrame = field(default_factory=lambda: frame(INVITATIONS_OF_TENANTS, []))
     raised_by_us: frozenset[tuple[str, str]] = frozenset()
@@ -76,8 +79,9 @@ def desired_members(people: People) -> pd.DataFrame:
     """One row per active Clerk member of a tenant, with everything that Twenty and the ledger know of them.
 
     Columns to read: those of `WORKPLACES`; `clerk_user_id`, `clerk_role`, the others of `CLERK_USERS`; `account`,
-    `account_email`, `by_link`, `candidates`, `contested`, `is_service`: whose account it is, and what is in doubt;
-    `inside`, `current_role`, `record` in the workspace, the last where the record is not as it should be;
+    `account_email`, `by_link`, `candidates`, `owner`, `contested`, `is_service`, `shares_email`, `in_several`: whose
+    account it is, and what is in doubt; `inside`, `current_role`, `record` in the workspace, the last where the record
+    is not as it should be; `member_first_name`, `member_last_name` in Twenty, where that was read;
     `linked_account`, `linked_email`, `linked_first_name`, `linked_last_name`, `linked_at`. What is not known is
     missing.
     """
@@ -94,6 +98,11 @@ def desired_members(people: People) -> pd.DataFrame:
     rows = rows.merge(members, on=["server", "workspace_id", "account"], how="left")
     half = people.half_members.rename(columns={"user_id": "account"})[["server", "workspace_id", "account", "record"]]
     rows = rows.merge(half, on=["server", "workspace_id", "account"], how="left")
+    names = people.member_names.rename(
+        columns={"user_id": "account", "first_name": "member_first_name", "last_name": "member_last_name"}
+    )
+    names = names.drop_duplicates(["server", "workspace_id", "account"])
+    rows = rows.merge(names, on=["server", "workspace_id", "account"], how="left")
     links = _stored_links(people).drop_duplicates(["database_name", "clerk_user_id"])
     own = ("first_name", "last_name", "email")
     linked = {"twenty_user_id": "linked_account", "created_at": "linked_at", **{name: f"linked_{name}" for name in own}}
@@ -175,7 +184,8 @@ def _with_account(rows: pd.DataFrame, people: People) -> pd.DataFrame:
     """Add `account` and `account_email`, and what tells of trouble.
 
     That is `candidates`: how many accounts have the e-mail; `contested`: another person claims the account, too;
-    `is_service`: it is ours.
+    `is_service`: it is ours; `shares_email`: another person at Clerk has the same e-mail; `in_several`: they are a
+    member of several tenants of that server; `owner`: the user to whom the account found by e-mail is linked.
     """
     accounts = people.twenty_users.rename(columns={"user_id": "account", "email": "account_email"})
     accounts = accounts.drop_duplicates(["server", "account"])
@@ -203,6 +213,8 @@ def _with_account(rows: pd.DataFrame, people: People) -> pd.DataFrame:
     persons = rows.drop_duplicates(["server", "clerk_user_id"])
     contested = (rival | _among(rows["server"], rows["email"], _of_several(persons, "email"))) & ~by_link
     return rows.assign(
+        shares_email=_among(rows["server"], rows["email"], _of_several(persons, "email")),
+        in_several=rows.duplicated(["server", "clerk_user_id"], keep=False),
         contested=contested | _among(rows["server"], rows["account"], _of_several(persons, "account")),
         is_service=_is_service(rows["server"], rows["account"], people),
     )

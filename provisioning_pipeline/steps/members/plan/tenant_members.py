@@ -25,6 +25,7 @@ from provisioning_pipeline.steps.members.changes import (
     ADD_MEMBER,
     CLOSE_INVITE_LINK,
     DROP_LINK,
+    FOLLOW_EMAIL,
     LINK_MEMBER,
     MEND_MEMBER,
     REMOVE_MEMBER,
@@ -167,7 +168,7 @@ def _before_proof(entry: TenantPlan) -> tuple[Change, ...]:
 def _proof(entry: TenantPlan, changes: list[Change]) -> tuple[Change, ...]:
     if any(condition.reason is Reason.WORKSPACE_UNPAID for condition in entry.conditions):
         return ()
-    proved = PROVE_LOGIN in entry.changes or {ADD_MEMBER, MEND_MEMBER} & set(changes)
+    proved = PROVE_LOGIN in entry.changes or {ADD_MEMBER, MEND_MEMBER, FOLLOW_EMAIL} & set(changes)
     return (PROVE_LOGIN,) if proved else ()
 
 

@@ -35,6 +35,7 @@ def outcome(result: TenantResult) -> tuple[Status, Reason]:
     return found.status, found.reason
 
 
+@pytest.mark.slow
 def test_a_workspace_is_exported_deleted_and_named_nowhere(
     world: World, tenant: Before, offboarded: Offboarded, tmp_path: Path
 ) -> None:
@@ -60,6 +61,7 @@ def test_a_locked_workspace_is_deleted_with_its_locked_members(
     assert stages(world, tenant)["archived_at"]
 
 
+@pytest.mark.slow
 def test_an_archived_workspace_comes_back_as_it_was(world: World, tenant: Before, offboarded: Offboarded) -> None:
     roles = world.members(tenant.slug)
     offboarded(tenant.slug, ARCHIVE_WORKSPACE)
@@ -77,6 +79,7 @@ def test_without_a_place_for_its_export_nothing_of_it_is_touched(
     assert world.sees(tenant.slug)["status"] == "COMPLETED"
 
 
+@pytest.mark.slow
 def test_a_workspace_that_an_admin_has_deleted_is_taken_as_deleted(
     world: World, tenant: Before, offboarded: Offboarded
 ) -> None:
@@ -95,6 +98,7 @@ def test_a_workspace_that_an_admin_has_deleted_is_taken_as_deleted(
     assert (found["exported_at"], found["gone_at"] is None) == (None, False)
 
 
+@pytest.mark.slow
 def test_the_id_of_a_workspace_that_stands_is_not_taken_out_of_other_places(
     world: World, tenant: Before, offboarded: Offboarded
 ) -> None:
@@ -105,6 +109,7 @@ def test_the_id_of_a_workspace_that_stands_is_not_taken_out_of_other_places(
     assert metadata["twenty_workspace_id"] == tenant.workspace_id
 
 
+@pytest.mark.slow
 def test_a_customer_who_comes_back_and_leaves_again_has_two_tombstones(
     world: World, tenant: Before, offboarded: Offboarded
 ) -> None:
@@ -116,6 +121,7 @@ def test_a_customer_who_comes_back_and_leaves_again_has_two_tombstones(
     assert stages(world, tenant)["gone_at"] < stages(world, again)["gone_at"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["deleteCurrentWorkspace", "deleteUserFromWorkspace"])
 def test_an_answer_that_got_lost_is_made_good_by_evidence(
     world: World, tenant: Before, offboarded: Offboarded, tmp_path: Path, operation: str
@@ -126,6 +132,7 @@ def test_an_answer_that_got_lost_is_made_good_by_evidence(
     assert_gone(world, tenant, tmp_path)
 
 
+@pytest.mark.slow
 def test_an_organization_that_names_another_workspace_by_now_keeps_that(
     world: World, tenant: Before, offboarded: Offboarded
 ) -> None:

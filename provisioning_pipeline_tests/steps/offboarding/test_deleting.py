@@ -14,7 +14,8 @@ from provisioning_pipeline.steps.offboarding.changes import (
     DELETE_WORKSPACE,
 )
 from provisioning_pipeline.steps.suspension.changes import UNLOCK_WORKSPACE
-from provisioning_pipeline_tests.steps.offboarding.conftest import Offboarded
+from provisioning_pipeline.tasks.restart import NotGone
+from provisioning_pipeline_tests.steps.offboarding.conftest import Offboarded, say
 from provisioning_pipeline_tests.steps.offboarding.gone import Before, assert_gone, before, stages
 from provisioning_pipeline_tests.steps.offboarding.records import add
 from provisioning_pipeline_tests.world import World
@@ -110,13 +111,31 @@ def test_the_id_of_a_workspace_that_stands_is_not_taken_out_of_other_places(
 
 
 @pytest.mark.slow
-def test_a_customer_who_comes_back_and_leaves_again_has_two_tombstones(
+def test_a_customer_who_comes_back_gets_a_new_workspace_once_an_operator_says_so(
     world: World, tenant: Before, offboarded: Offboarded
 ) -> None:
+    offboarded(tenant.slug, ARCHIVE_WORKSPACE)
     offboarded(tenant.slug, DELETE_WORKSPACE)
     world.apply(tenant.slug)
+    assert world.conditions(tenant.slug)["Lifecycle"] == ("False", "Gone")
+
+    say(world, tenant.slug, "active")
+    world.apply(tenant.slug)
+    assert world.conditions(tenant.slug)["Lifecycle"] == ("Unknown", "InDoubt")
+    assert world.link(tenant.database_name)["workspace_id"] is None
+
+    world.restart(tenant.slug)
+    world.apply(tenant.slug)
     again = before(world, tenant.slug)
-    assert again.workspace_id != tenant.workspace_id
+    assert again.workspace_id not in (None, tenant.workspace_id)
+    assert again.emails == tenant.emails
+    assert world.sees(tenant.slug)["workspace_id"] == again.workspace_id
+    conditions = world.conditions(tenant.slug)
+    assert (conditions["Lifecycle"], conditions["Ready"]) == (("True", "Active"), ("True", "AllTrue"))
+    with pytest.raises(NotGone, match="stands"):
+        world.restart(tenant.slug)
+
+    # and leaves again: both are told of
     assert outcome(offboarded(tenant.slug, DELETE_WORKSPACE)) == (Status.TRUE, Reason.WORKSPACE_DELETED)
     assert stages(world, tenant)["gone_at"] < stages(world, again)["gone_at"]
 

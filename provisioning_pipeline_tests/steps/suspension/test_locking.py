@@ -17,6 +17,8 @@ from provisioning_pipeline_tests.steps.suspension.locked import (
     give_role,
     key_of,
     lock,
+    planned,
+    say,
     session_of,
     told,
     unlock,
@@ -323,3 +325,17 @@ def join_by_link(world: World, slug: str, email: str) -> None:
     with browser(world.sandbox.twenty[0]) as http:
         read(http, document, variables)
     world.twenty(switch, False, workspace)
+
+
+def test_of_a_tenant_that_is_active_again_since_the_plan_nothing_is_taken(world: World) -> None:
+    world.sandbox.add_tenant("active-again", members=1)
+    world.apply("active-again")
+    before, entry = at_twenty(world, "active-again"), planned(world, "active-again", LOCK_WORKSPACE)
+    say(world, "active-again", "active")
+
+    result = world.run_planned(entry)
+
+    assert (told(result).status, told(result).reason) == (Status.UNKNOWN, Reason.REGISTRY_CHANGED)
+    assert result.outcomes == ()
+    assert at_twenty(world, "active-again") == before
+    assert world.link("active-again")["database_name"] not in locks(world)

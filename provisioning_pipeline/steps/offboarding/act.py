@@ -132,7 +132,6 @@ async def _export(scope: Scope, work: Offboardings, address: WorkspaceAddress) -
         datetime.now(UTC),
         complete=False,
         objects={},
-        left_out=[],
     )
     async with scope.change(EXPORT_WORKSPACE, f"workspace {address.workspace_id}") as learnt:
         manifest = await export_workspace(WorkspaceReader(scope.client, address), to, about, scope.tell)

@@ -13,7 +13,7 @@ from provisioning_pipeline.clients.transport import Effect, watched
 from provisioning_pipeline.clients.twenty import export
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.run.work import TenantResult
-from provisioning_pipeline.steps.offboarding.changes import EXPORT_WORKSPACE
+from provisioning_pipeline.steps.offboarding.changes import ARCHIVE_WORKSPACE, EXPORT_WORKSPACE
 from provisioning_pipeline_tests.steps.offboarding.conftest import Offboarded
 from provisioning_pipeline_tests.steps.offboarding.records import (
     add,
@@ -93,6 +93,32 @@ def test_every_record_is_read_back_as_it_was_in_either_format(
         {"stages": [1, 2]},
     )
     assert {row["userEmail"] for row in read["workspaceMember"]} >= set(world.members(slug))
+
+
+@pytest.mark.slow
+def test_who_owns_what_is_exported_of_a_locked_workspace_too(
+    world: World, own: str, offboarded: Offboarded, tmp_path: Path
+) -> None:
+    add_object(world, own, "rocket", "rockets", "name:TEXT pilot:>workspaceMember")
+    ((schema,),) = world.twenty(
+        'SELECT "databaseSchema" FROM core.workspace WHERE id = %s', world.link(own)["workspace_id"]
+    )
+    members = sorted(str(row[0]) for row in world.twenty(f'SELECT id FROM "{schema}"."workspaceMember"'))
+    for member in members:
+        add(world, own, "company", accountOwnerId=member)
+        add(world, own, "task", assigneeId=member)
+        add(world, own, "rocket", pilotId=member)
+    deleted = add(world, own, "company", deleted=True)
+    add(world, own, "person", companyId=deleted)
+    offboarded(own, ARCHIVE_WORKSPACE)
+    assert outcome(offboarded(own, EXPORT_WORKSPACE)) == (Status.TRUE, Reason.EXPORTED)
+
+    where = folder(world, own, tmp_path)
+    found = manifest(where)
+    for name, column in (("company", "accountOwnerId"), ("task", "assigneeId"), ("rocket", "pilotId")):
+        assert sorted(row[column] for row in rows_of(where, name, found) if row[column]) == members, name
+    assert [row["companyId"] for row in rows_of(where, "person", found)] == [deleted]
+    assert any(what.startswith("API keys") for what in found["not_exported"])
 
 
 @pytest.mark.slow
@@ -280,6 +306,6 @@ async def _told(world: World, slug: str, place: Path) -> list[str]:
         (server,) = connections.servers.values()
         workspace = world.link(slug)["workspace_id"]
         reader = export.WorkspaceReader(server.client, await server.client.address(workspace))
-        about: Any = Manifest(slug, "db", "twenty", None, workspace, "csv", datetime.now(UTC), False, {}, [])
+        about: Any = Manifest(slug, "db", "twenty", None, workspace, "csv", datetime.now(UTC), False, {})
         await export_workspace(reader, Destination(UPath(place), "csv", "owner"), about, told.append)
     return told

@@ -99,6 +99,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "impersonated_sign_in",
         "unproven_sign_in",
         "sign_ins_per_minute",
+        "app_url",
         "key_requests_per_minute",
     ),
 }

@@ -15,6 +15,7 @@ from provisioning_pipeline.http import openapi, problems
 from provisioning_pipeline.http.access import RateLimit, reader
 from provisioning_pipeline.http.health import health_router
 from provisioning_pipeline.http.keys import KeyGuard, either
+from provisioning_pipeline.http.many_requests import ManyRequests, many_router
 from provisioning_pipeline.http.metrics import FleetFigures, metrics_router
 from provisioning_pipeline.http.metrics import Requests as RequestFigures
 from provisioning_pipeline.http.middleware import BodyLimit, EncodedNames, RequestLog
@@ -84,6 +85,7 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     app.include_router(session_router(resolver, sign_ins, per_member))
     app.include_router(link_router(settings, resolver, sign_ins, per_member))
     app.include_router(tenant_router(settings, Requests(settings, ledger, dagster, stopping), guard))
+    app.include_router(many_router(ManyRequests(settings, ledger, dagster), guard))
     app.include_router(webhook_router(settings, ledger))
     app.include_router(report_router(settings, ledger, guard))
     app.include_router(health_router(ledger, resolver, stopping))

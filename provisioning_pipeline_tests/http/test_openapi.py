@@ -261,6 +261,7 @@ OPERATIONS = [
     "POST /v1/session/twenty",
     "PUT /v1/tenants/{slug}",
     "POST /v1/tenants/{slug}/reconcile",
+    "POST /v1/reconcile",
     "GET /v1/tenants",
     "GET /v1/tenants/{slug}",
     "GET /v1/tenants/{slug}/timeline",

@@ -102,6 +102,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "app_url",
         "key_requests_per_minute",
     ),
+    "Webhooks that leave": ("webhook_urls", "webhook_secret"),
 }
 _REST = "Runs and reports"
 

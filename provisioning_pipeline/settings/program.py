@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from provisioning_pipeline.settings import types as kinds
+from provisioning_pipeline.settings.announcing import AnnouncingSettings
 from provisioning_pipeline.settings.environment import environment_faults
 from provisioning_pipeline.settings.faults import SettingsError, fault_lines
 from provisioning_pipeline.settings.gateway import GatewaySettings
@@ -24,7 +25,7 @@ _LONGEST_NAME = 63
 """Bytes of a name that PostgreSQL keeps."""
 
 
-class Settings(GatewaySettings):
+class Settings(AnnouncingSettings):
     """All settings. Secrets are `SecretStr`: printing this object shows none of them."""
 
     tenant_cluster_url: kinds.PostgresUrl = Field(

@@ -37,6 +37,9 @@ FULL = is_false(ConditionType.WORKSPACE_READY, Reason.SERVER_FULL, "The server i
 class Receiver(ThreadingHTTPServer):
     """A tenant manager: verifies what comes, and answers with the next of `answers`, or else 204."""
 
+    request_queue_size = 128
+    """Several processes connect at once; the default of five turns some away."""
+
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers: list[int] = []

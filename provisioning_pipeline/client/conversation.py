@@ -14,7 +14,7 @@ from provisioning_pipeline.client import answers, calls
 from provisioning_pipeline.client.answers import Answer, EventPage, TenantPage
 from provisioning_pipeline.client.calls import Call
 from provisioning_pipeline.client.errors import ProvisioningError, Unreachable, not_ready
-from provisioning_pipeline.client.tenant import Event, Tenant
+from provisioning_pipeline.client.tenant import Event, ManyAsked, Tenant
 
 T = TypeVar("T")
 P = TypeVar("P", TenantPage, EventPage)
@@ -54,6 +54,11 @@ class Page(Generic[T]):
 def tenant_from(call: Call) -> Conversation[Tenant]:
     """Send the call and read the tenant that it answers with."""
     return answers.read(answers.TENANT, (yield from _answered(call)), call)
+
+
+def many_asked(call: Call) -> Conversation[ManyAsked]:
+    """Send the call and read what became of it for each tenant."""
+    return answers.read(answers.MANY_ASKED, (yield from _answered(call)), call)
 
 
 def tenants(state: str | None, clerk_org_id: str | None) -> Conversation[Page[Tenant]]:

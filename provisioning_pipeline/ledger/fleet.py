@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.ledger.announcements import Deliveries
 from provisioning_pipeline.ledger.ledger import TENANT_ROW
 from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger, revision
+from provisioning_pipeline.model.announcement import DeliveryCounts
 from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import SET_ASIDE
 
@@ -25,6 +27,7 @@ class Fleet:
         clerk_calls_last_run: of the last finished run; None as above.
         ready_counts: tenants that became ready within each of `READY_BUCKETS` seconds, and at all.
         ready_seconds_sum: of all of them.
+        deliveries: webhooks that have not arrived.
     """
 
     conditions: Mapping[tuple[str, str, str], int]
@@ -35,6 +38,7 @@ class Fleet:
     clerk_calls_last_run: int | None
     ready_counts: tuple[int, ...]
     ready_seconds_sum: float
+    deliveries: DeliveryCounts
 
 
 async def fleet(database: Database) -> Fleet:
@@ -97,6 +101,7 @@ async def fleet(database: Database) -> Fleet:
         clerk_calls_last_run=last[0]["calls"],
         ready_counts=(*ready["counts"], ready["every"]),
         ready_seconds_sum=float(ready["sum"]),
+        deliveries=await Deliveries(database).counts(),
     )
 
 

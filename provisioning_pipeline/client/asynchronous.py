@@ -62,9 +62,11 @@ class AsyncProvisioningClient:
         """As `ProvisioningClient.tenant`."""
         return await self._held(conversation.tenant_from(calls.tenant(slug)))
 
-    def tenants(self, state: str | None = None, clerk_org_id: str | None = None) -> AsyncIterator[Tenant]:
+    def tenants(
+        self, state: str | None = None, clerk_org_id: str | None = None, lifecycle: str | None = None
+    ) -> AsyncIterator[Tenant]:
         """As `ProvisioningClient.tenants`, for `async for`."""
-        return self._each(conversation.tenants(state, clerk_org_id))
+        return self._each(conversation.tenants(state, clerk_org_id, lifecycle))
 
     def timeline(self, slug: str) -> AsyncIterator[Event]:
         """As `ProvisioningClient.timeline`, for `async for`."""

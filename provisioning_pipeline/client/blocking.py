@@ -94,9 +94,11 @@ class ProvisioningClient:
         """The tenant as it is now. Raises ProvisioningError with 404 for one that is not registered."""
         return self._held(conversation.tenant_from(calls.tenant(slug)))
 
-    def tenants(self, state: str | None = None, clerk_org_id: str | None = None) -> Iterator[Tenant]:
-        """All tenants, or those in this state or of this organization; read page by page as they are taken."""
-        return self._each(conversation.tenants(state, clerk_org_id))
+    def tenants(
+        self, state: str | None = None, clerk_org_id: str | None = None, lifecycle: str | None = None
+    ) -> Iterator[Tenant]:
+        """All tenants, or those in this state or part of their life, or of this organization; read page by page as they are taken."""
+        return self._each(conversation.tenants(state, clerk_org_id, lifecycle))
 
     def timeline(self, slug: str) -> Iterator[Event]:
         """What happened to the tenant, in the server's order; read page by page as it is taken."""

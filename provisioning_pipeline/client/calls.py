@@ -54,9 +54,9 @@ def tenant(slug: str) -> Call:
     return Call("GET", _path(slug))
 
 
-def tenants(state: str | None, clerk_org_id: str | None, cursor: str | None) -> Call:
+def tenants(state: str | None, clerk_org_id: str | None, lifecycle: str | None, cursor: str | None) -> Call:
     """Read one page of the tenants."""
-    query = _given(limit=_MOST_TENANTS, state=state, clerk_org_id=clerk_org_id, cursor=cursor)
+    query = _given(limit=_MOST_TENANTS, state=state, lifecycle=lifecycle, clerk_org_id=clerk_org_id, cursor=cursor)
     return Call("GET", "/v1/tenants", query)
 
 

@@ -61,9 +61,11 @@ def many_asked(call: Call) -> Conversation[ManyAsked]:
     return answers.read(answers.MANY_ASKED, (yield from _answered(call)), call)
 
 
-def tenants(state: str | None, clerk_org_id: str | None) -> Conversation[Page[Tenant]]:
+def tenants(state: str | None, clerk_org_id: str | None, lifecycle: str | None) -> Conversation[Page[Tenant]]:
     """All tenants, or those in this state or of this organization."""
-    return _page(answers.TENANTS, lambda page: page.items, lambda cursor: calls.tenants(state, clerk_org_id, cursor))
+    return _page(
+        answers.TENANTS, lambda page: page.items, lambda cursor: calls.tenants(state, clerk_org_id, lifecycle, cursor)
+    )
 
 
 def timeline(slug: str) -> Conversation[Page[Event]]:

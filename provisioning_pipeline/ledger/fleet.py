@@ -10,6 +10,7 @@ from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger, revisi
 from provisioning_pipeline.model.announcement import DeliveryCounts
 from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import SET_ASIDE
+from provisioning_pipeline.model.lifecycle import REASON_OF, Lifecycle
 
 READY_BUCKETS: tuple[float, ...] = (5, 10, 30, 60, 120, 300, 600, 1800, 3600, 21600, 86400)
 
@@ -163,10 +164,12 @@ async def page(
     state: str | None,
     clerk_org_id: str | None,
     reach: Reach = EVERY_TENANT,
+    lifecycle: Lifecycle | None = None,
 ) -> list[Row]:
     """What `Ledger.tenant_rows` has, and clerk_org_id, of up to `most` tenants after a database name, by that name.
 
-    Those in reach; all, or those in one state (`ready`, `unwell`, `aside`), or of one Clerk organization.
+    Those in reach; all, or those in one state (`ready`, `unwell`, `aside`), in one part of their life, or of one Clerk
+    organization.
     """
     return await LedgerTables(database).fetch_if_made(
         f"""
@@ -175,6 +178,7 @@ async def page(
           AND (%(organization)s::text IS NULL OR l.clerk_org_id = %(organization)s)
           AND (%(tenant)s::text IS NULL OR l.slug = %(tenant)s)
           AND (%(prefix)s::text IS NULL OR starts_with(l.slug, %(prefix)s))
+          AND (%(lifecycle)s::text IS NULL OR y.reason = %(lifecycle)s)
           AND (%(state)s::text IS NULL OR %(state)s = CASE
               WHEN c.status = 'True' THEN 'ready' WHEN c.reason = ANY(%(aside)s) THEN 'aside' ELSE 'unwell' END)
         ORDER BY l.database_name COLLATE "C" LIMIT %(most)s
@@ -184,6 +188,7 @@ async def page(
             "most": most,
             "organization": clerk_org_id,
             "state": state,
+            "lifecycle": lifecycle and REASON_OF[lifecycle],
             "aside": sorted(SET_ASIDE),
             "tenant": reach.tenant,
             "prefix": reach.tenant_prefix,

@@ -13,6 +13,7 @@ from provisioning_pipeline.model.announcement import (
     wait_after,
 )
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, Status
+from provisioning_pipeline.model.lifecycle import Life, Lifecycle
 
 READY = Condition(ConditionType.READY, Status.TRUE, Reason.ALL_TRUE, "")
 LOCKED = Condition(ConditionType.named("AccessLocked"), Status.TRUE, Reason.TENANT_SUSPENDED, "")
@@ -45,10 +46,11 @@ def test_a_new_tenant_is_not_announced_before_a_run_has_looked_at_all_of_it() ->
     assert told(not_ready(Reason.WAITING), READY) == ["tenant.ready"]
 
 
-def test_a_suspended_tenant_is_not_ready_and_one_that_was_taken_away_is_gone() -> None:
+def test_a_tenant_is_gone_once_it_has_left_for_good_and_not_ready_before() -> None:
     assert told(READY, not_ready(Reason.TENANT_SUSPENDED)) == ["tenant.not_ready"]
-    assert told(not_ready(Reason.TENANT_SUSPENDED), not_ready(Reason.TENANT_GONE)) == ["tenant.gone"]
-    assert told(READY, not_ready(Reason.REGISTRY_ROW_GONE)) == ["tenant.gone"]
+    assert told(READY, not_ready(Reason.REGISTRY_ROW_GONE)) == ["tenant.not_ready"]
+    lives = [Life(lifecycle, "by this evidence").condition for lifecycle in Lifecycle]
+    assert [told(life) for life in lives] == [["tenant.gone"] if one is Lifecycle.GONE else [] for one in Lifecycle]
 
 
 def test_a_lock_is_announced_after_what_it_explains() -> None:

@@ -97,7 +97,7 @@ class ProvisioningClient:
     def tenants(
         self, state: str | None = None, clerk_org_id: str | None = None, lifecycle: str | None = None
     ) -> Iterator[Tenant]:
-        """All tenants, or those in this state or part of their life, or of this organization; read page by page as they are taken."""
+        """All tenants, or those in this state, part of their life or organization; read page by page as taken."""
         return self._each(conversation.tenants(state, clerk_org_id, lifecycle))
 
     def timeline(self, slug: str) -> Iterator[Event]:

@@ -1,5 +1,6 @@
 """A link that a browser follows into Twenty: who gets in, where it leads, and what a person is told otherwise."""
 
+import io
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from provisioning_pipeline.http.twenty_link import must_be_navigation, target_of
 from provisioning_pipeline.model.session import CannotTell, Refused
-from provisioning_pipeline_tests.http.logs import logging_as_json
+from provisioning_pipeline_tests.http.logs import Log, logging_as_json
 from provisioning_pipeline_tests.http.services import PROBLEM, serving, small_world
 from provisioning_pipeline_tests.http.sessions import Lobby, Tenant, session_settings
 from provisioning_pipeline_tests.http.sign_ins import SignIns
@@ -193,10 +194,12 @@ class TestSignIns:
 
         assert parse_qs(urlsplit(target).query)["returnToPath"] == ["/objects/companies?view=1"]
 
-    def test_no_log_has_the_token_or_the_address(self, people: SignIns, capfd: pytest.CaptureFixture[str]) -> None:
+    def test_no_log_has_the_token_or_the_address(self, people: SignIns, monkeypatch: pytest.MonkeyPatch) -> None:
+        stream = io.StringIO()
+        monkeypatch.setattr("sys.stderr", stream)
         with logging_as_json():
             target = self.into(people, people.world.clerk_user(people.admin))
-        logged = capfd.readouterr().err
+            logged = Log(stream).once_it_says("GET /v1/session/twenty 303")
 
         assert "GET /v1/session/twenty 303" in logged
         (token,) = parse_qs(urlsplit(target).query)["loginToken"]

@@ -430,10 +430,15 @@ def clerk_read(clerk: ClerkSnapshot) -> ClerkRead:
 
 def _registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
     """What the ledger does not know yet about registry rows, and the registry about admins who were asked for."""
-    registered, row_gone, settled, asked = [], [], [], []
+    registered, row_gone, settled, asked, ids = [], [], [], [], []
+    several = set(seen.registry["registry_id"][seen.registry["registry_id"].duplicated()])
     for found in seen.detected:
         name, link, row = found.tenant.database_name, found.link or {}, found.registry
         missing = link.get("registry_row_gone_at") is not None
+        if found.in_doubt:
+            continue
+        if row is not None and row["registry_id"] not in (None, link.get("registry_id"), *several):
+            ids.append((name, str(row["registry_id"])))
         if row is not None and (not link.get("registered") or missing):
             registered.append(name)
         if row is None and link.get("registered") and not missing and name not in seen.loss.kept:
@@ -448,6 +453,7 @@ def _registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
         "row_gone": tuple(row_gone),
         "row_settled": tuple(settled),
         "asked_admins": tuple(asked),
+        "registry_ids": tuple(ids),
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 import pandas as pd
@@ -23,7 +24,9 @@ from provisioning_pipeline.decide.detection import (
     weigh_loss,
 )
 from provisioning_pipeline.decide.lifecycle import LifecyclePolicy, with_lives
+from provisioning_pipeline.decide.moves import Moves, moves_of
 from provisioning_pipeline.decide.ownership import AccountKey
+from provisioning_pipeline.ledger.moves import names_by_registry_id
 from provisioning_pipeline.ledger.organizations import claims, known_rows
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import ConditionType
@@ -138,13 +141,15 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
         both(twenty_with_member_records(), whole_instance(connections.clerk)),
     )
     registry, member_links, user_links, intents, databases = ours
+    moves = moves_of(registry, links)
+    links = moves.of_links(links)
     known = _known(links)
-    lost = known - set(registry["database_name"])
+    lost = known - set(registry["database_name"]) - moves.doubts.keys()
     # by what was read for this plan: a table that is being loaded says something else a moment later
     found = KnownRows(len(known), tuple(lost), not registry.empty if await connections.registry.columns() else None)
     gone = lost - set(databases["database_name"])
     loss = weigh_loss(connections.registry.table, found, loss_budget(settings, approved), dropped=gone)
-    detected = detect(databases, registry, links, DetectionPolicy.of(settings), loss)
+    detected = detect(databases, registry, links, DetectionPolicy.of(settings), loss, moves)
     detected = with_lives(detected, {}, loss, LifecyclePolicy.of(settings), looked_at)
     inspections = await _inspect(connections, detected, looked_at, written, last)
     dropped = frozenset(last.keys() - written.keys())
@@ -153,17 +158,17 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
         registry,
         twenty,
         clerk,
-        member_links,
+        moves.of(member_links),
         user_links,
-        intents,
-        taken_over,
+        moves.of(intents),
+        _followed(taken_over, moves),
         inspections,
         looked_at,
         dropped,
         loss,
-        claimed,
+        moves.of_claims(claimed),
         tenant_role,
-        once_at_clerk=await connections.inserted.known_at_clerk(list(inspections)),
+        once_at_clerk=await _once_at_clerk(connections, inspections, moves),
     )
 
 
@@ -173,12 +178,15 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
     looked_at = await connections.reviews.now()
     # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
     wanted = [*names, *(slug for name in names for slug in namesakes_of(name))]
-    registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
+    registry, links = await _rows_and_links(connections, wanted)
+    moves = moves_of(registry, links)
     databases = [*names, *registry["database_name"], *links["database_name"]]
+    links = moves.of_links(links)
     (member_links, intents), once_at_clerk = await both(
         both(members.member_links(databases), members.intents(databases)),
-        connections.inserted.known_at_clerk(databases),
+        _once_at_clerk(connections, databases, moves),
     )
+    member_links, intents = moves.of(member_links), moves.of(intents)
     loss = await registry_loss(connections, approved)
     found, twenty = await both(
         _databases(connections, databases),
@@ -190,14 +198,18 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
         ),
     )
     # rows that are back since these were read
-    back = _known(links) - set(registry["database_name"]) - loss.lost
+    back = _known(links) - set(registry["database_name"]) - loss.lost - moves.doubts.keys()
     loss = replace(loss, kept=loss.kept | back)
-    detected = _chosen(detect(found, registry, links, DetectionPolicy.of(settings), loss), names, by_hand=by_hand)
+    detected = detect(found, registry, links, DetectionPolicy.of(settings), loss, moves)
+    detected = _chosen(detected, names, moves, by_hand=by_hand)
     detected = with_lives(detected, {}, loss, LifecyclePolicy.of(settings), looked_at)
     chosen = [entry.tenant.database_name for entry in detected]
     clerk, (taken_over, inspections) = await both(
         _organizations(connections, detected),
-        both(members.taken_over(chosen, also_left=True), _inspect(connections, detected, looked_at, only=chosen)),
+        both(
+            members.taken_over([*chosen, *(moves.before.get(name, name) for name in chosen)], also_left=True),
+            _inspect(connections, detected, looked_at, only=chosen),
+        ),
     )
     old = [member.email for found in inspections.values() for place in found.workspaces for member in place.members]
     emails = sorted({*clerk.users["email"].dropna(), *intents["email"], *old})
@@ -220,13 +232,40 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
         member_links,
         pd.concat([user_links, rivals], ignore_index=True).drop_duplicates(),
         intents,
-        taken_over,
+        _followed(taken_over, moves),
         inspections,
         looked_at,
         loss=loss,
-        claims=claimed,
+        claims=moves.of_claims(claimed),
         once_at_clerk=once_at_clerk,
     )
+
+
+async def _rows_and_links(connections: Connections, wanted: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Registry rows and links by slug or database name; with those of the same tenants by their ids."""
+    registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
+    ids = sorted(set(registry["registry_id"].dropna()) ^ set(links["registry_id"].dropna()))
+    if not ids:
+        return registry, links
+    known = {*registry["database_name"], *links["database_name"], *wanted}
+    theirs, ours = await both(
+        connections.registry.names_by_id(ids), names_by_registry_id(connections.ledger.database, ids)
+    )
+    if known >= {*theirs, *ours}:
+        return registry, links
+    both_names = [*wanted, *theirs, *ours]
+    registry, links = await all_of([connections.registry.rows(both_names), connections.ledger.links(both_names)])
+    return registry, links
+
+
+def _followed(rows: Sequence[Mapping[str, Any]], moves: Moves) -> list[dict[str, Any]]:
+    return [{**row, "database_name": moves.now(row["database_name"])} for row in rows]
+
+
+async def _once_at_clerk(connections: Connections, names: Iterable[str], moves: Moves) -> list[tuple[str, str]]:
+    asked = [*names]
+    found = await connections.inserted.known_at_clerk([*asked, *(moves.before.get(name, name) for name in asked)])
+    return [(moves.now(name), email) for name, email in found]
 
 
 def _known(links: pd.DataFrame) -> set[str]:
@@ -296,10 +335,10 @@ def _uuids(values: Iterable[object]) -> list[str]:
     return found
 
 
-def _chosen(detected: Sequence[Detected], names: Sequence[str] | None, *, by_hand: bool) -> list[Detected]:
-    if names is None:
-        return list(detected)
-    chosen = [found for found in detected if {found.tenant.slug, found.tenant.database_name} & set(names)]
+def _chosen(detected: Sequence[Detected], names: Sequence[str], moves: Moves, *, by_hand: bool) -> list[Detected]:
+    """Those that were asked for; of a tenant that has moved, both names, as both change."""
+    asked = {*names, *(moves.now(name) for name in names), *(moves.before.get(name, name) for name in names)}
+    chosen = [found for found in detected if {found.tenant.slug, found.tenant.database_name} & asked]
     known = {name for found in chosen for name in (found.tenant.slug, found.tenant.database_name)}
     unknown = [name for name in names if name not in known]
     if unknown and by_hand:

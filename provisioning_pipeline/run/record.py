@@ -142,7 +142,7 @@ async def record_plan(run: Run, plan: Plan) -> Forecast:
         before = await history.before([*names, *earlier]) if names else {}
         # what the ledger knows of a tenant that has moved, it knows by its earlier name
         before |= {name: before[old] for old, name in earlier.items() if old in before}
-        drift = find_drift(plan, before)
+        drift = [found for found in find_drift(plan, before) if found.database_name not in earlier]
         forecast = await forecast_for(run.connections, plan, reading_seconds=run.phases.get(OBSERVING, 0.0))
         record = RunRecord(
             looked_at=len(plan.tenants),

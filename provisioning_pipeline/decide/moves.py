@@ -1,7 +1,7 @@
 """Which tenants have moved: a registry row that the ledger knows by its id names another database now. Pure."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
@@ -70,7 +70,8 @@ def moves_of(registry: pd.DataFrame, links: pd.DataFrame) -> Moves:
     there = registry.dropna(subset=["registry_id"]).drop_duplicates("registry_id", keep=False)
     both = there.merge(known, on="registry_id", suffixes=("", "_before"))
     moved = records(both[both["database_name"].fillna("") != both["database_name_before"]])
-    if not moved:
+    new, lost = _new_rows(registry, links), _lost(registry, links)
+    if not moved and (new.empty or lost.empty):
         return Moves()
     by_name = {str(row["database_name"]): row for row in records(links)}
     rows = {str(row["database_name"]): row for row in records(registry) if row["database_name"]}
@@ -83,8 +84,63 @@ def moves_of(registry: pd.DataFrame, links: pd.DataFrame) -> Moves:
         if found.is_sure:
             followed[before] = name
         doubts |= found.doubts
+    missing = records(lost)
+    for row in records(new) if missing else ():
+        holder = by_name.get(str(row["database_name"]), {})
+        again, unsure = _come_back(row, holder.get("left_for"), missing)
+        followed |= again
+        doubts |= unsure
+    several = {new for new, count in Counter(followed.values()).items() if count > 1}
     # what one row leaves in doubt, no other one settles
-    return Moves({old: new for old, new in followed.items() if not {old, new} & doubts.keys()}, doubts)
+    return Moves(
+        {old: new for old, new in followed.items() if not {old, new} & doubts.keys() and new not in several}, doubts
+    )
+
+
+def _new_rows(registry: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
+    """The rows of which the ledger knows neither name nor id."""
+    tenants = links[links["workspace_id"].notna() | links["registry_id"].notna()]
+    unknown = ~registry["database_name"].isin(set(tenants["database_name"]))
+    by_id = registry["registry_id"].isin(set(links["registry_id"].dropna()))
+    return registry[unknown & ~by_id & registry["database_name"].notna()]
+
+
+def _lost(registry: pd.DataFrame, links: pd.DataFrame) -> pd.DataFrame:
+    """The tenants with a workspace whose row is missing, by name and by id, which is not settled yet."""
+    there = links["database_name"].isin(set(registry["database_name"]))
+    by_id = links["registry_id"].isin(set(registry["registry_id"].dropna()))
+    settled = links["registry_row_settled"] == True  # noqa: E712  # None too
+    return links[links["workspace_id"].notna() & ~there & ~by_id & ~settled]
+
+
+def _come_back(
+    row: Mapping[str, Any], left_for: str | None, lost: Sequence[Mapping[str, Any]]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """What a new row followed, and what it leaves in doubt: it came as a tenant's row went, and is like that one's.
+
+    Args:
+        left_for: the tenant that once had the database of this row.
+        lost: the tenants whose row is missing.
+    """
+    name = str(row["database_name"])
+    same = [
+        str(link["database_name"])
+        for link in lost
+        if row["workspace_id"] == link["workspace_id"] or (link["database_name"] == left_for and _agree(row, link))
+    ]
+    if len(same) == 1:
+        return {same[0]: name}, {}
+    doubts = {}
+    for link in lost:
+        if _agree(row, link) or link["database_name"] == left_for:
+            before = str(link["database_name"])
+            doubts[before] = doubts[name] = (
+                f"The registry row of tenant {link['slug']} ({before}) is gone, and one with another id and database "
+                f"{name} has come, which has the same slug or clerk_org_id: it may be the same tenant, so it gets no "
+                "second workspace. Have the tenant manager write the tenant's workspace into the row as "
+                f"twenty_workspace_id, if it is; or put the row of {before} back, run, and take it away again."
+            )
+    return {}, doubts
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,11 +107,22 @@ async def store_registry_ids(database: Database, found: Mapping[str, str]) -> No
     )
 
 
-async def names_by_registry_id(database: Database, ids: Sequence[str]) -> list[str]:
-    """The database names of the tenants that the ledger knows by these ids."""
-    if not ids or not await has_ledger(database):
+async def names_by_signs(
+    database: Database,
+    *,
+    ids: Sequence[str],
+    slugs: Sequence[str] = (),
+    organizations: Sequence[str] = (),
+    workspaces: Sequence[str] = (),
+) -> list[str]:
+    """The database names of the tenants that the ledger knows by any of these."""
+    if not (ids or slugs or organizations or workspaces) or not await has_ledger(database):
         return []
     rows = await database.fetch_tuples(
-        "SELECT database_name FROM provisioning.tenant_link WHERE registry_id = ANY(%s)", [list(ids)]
+        """
+        SELECT database_name FROM provisioning.tenant_link
+        WHERE registry_id = ANY(%s) OR slug = ANY(%s) OR clerk_org_id = ANY(%s) OR workspace_id = ANY(%s::uuid[])
+        """,
+        [list(ids), list(slugs), list(organizations), list(workspaces)],
     )
     return [name for (name,) in rows]

@@ -26,7 +26,7 @@ from provisioning_pipeline.decide.detection import (
 from provisioning_pipeline.decide.lifecycle import LifecyclePolicy, with_lives
 from provisioning_pipeline.decide.moves import Moves, moves_of
 from provisioning_pipeline.decide.ownership import AccountKey
-from provisioning_pipeline.ledger.moves import names_by_registry_id
+from provisioning_pipeline.ledger.moves import names_by_signs
 from provisioning_pipeline.ledger.organizations import claims, known_rows
 from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.condition import ConditionType
@@ -242,20 +242,27 @@ async def _some(connections: Connections, names: list[str], *, by_hand: bool, ap
 
 
 async def _rows_and_links(connections: Connections, wanted: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Registry rows and links by slug or database name; with those of the same tenants by their ids."""
-    registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
-    ids = sorted(set(registry["registry_id"].dropna()) ^ set(links["registry_id"].dropna()))
-    if not ids:
-        return registry, links
-    known = {*registry["database_name"], *links["database_name"], *wanted}
-    theirs, ours = await both(
-        connections.registry.names_by_id(ids), names_by_registry_id(connections.ledger.database, ids)
-    )
-    if known >= {*theirs, *ours}:
-        return registry, links
-    both_names = [*wanted, *theirs, *ours]
-    registry, links = await all_of([connections.registry.rows(both_names), connections.ledger.links(both_names)])
-    return registry, links
+    """Registry rows and links by slug or database name; with those that may be of the same tenants by other signs."""
+    names = list(dict.fromkeys(wanted))
+    while True:
+        registry, links = await all_of([connections.registry.rows(names), connections.ledger.links(names)])
+        ids = sorted(set(registry["registry_id"].dropna()) ^ set(links["registry_id"].dropna()))
+        new = registry[~registry["database_name"].isin(set(links["database_name"]))]
+        theirs, ours = await both(
+            connections.registry.names_by_id(ids),
+            names_by_signs(
+                connections.ledger.database,
+                ids=ids,
+                slugs=sorted(set(new["slug"].dropna())),
+                organizations=sorted(set(new["clerk_org_id"].dropna())),
+                workspaces=_uuids(new["workspace_id"].dropna()),
+            ),
+        )
+        known = {*registry["database_name"], *links["database_name"], *names}
+        more = sorted({*theirs, *ours} - known)
+        if not more:
+            return registry, links
+        names += more
 
 
 def _followed(rows: Sequence[Mapping[str, Any]], moves: Moves) -> list[dict[str, Any]]:

@@ -265,16 +265,25 @@ class UpsideDown(RuleBasedStateMachine):
                 for other in self.links.values():
                     other["registry_id"] = None if other["registry_id"] == id_ else other["registry_id"]
                 known |= {"registry_id": id_, "left_for": None}
-            known |= {"registered": True, "registry_row_gone_at": None}
+            known |= {"registered": True, "registry_row_gone_at": None, "registry_row_settled": None}
         elif known["registered"] and name not in kept:
             known["registry_row_gone_at"] = known["registry_row_gone_at"] or self.now
+        if found.life is not None and found.life.settles:
+            known["registry_row_settled"] = True
         if not found.eligible:
             return
-        assert not found.adopt, "each database here is, or was, a tenant's"
+        if found.adopt:
+            # no run ever read a row that named it
+            assert not any(known[what] for what in ("registered", "left_for", "workspace_id"))
+            self.customers += 1
+            self.rows.append(Row(self.customers, self.an_id(), name, found.tenant.slug, None))
         customers = [row.customer for row in self.rows if row.database_name == name]
         known["clerk_org_id"] = found.tenant.clerk_org_id
         if known["workspace_id"] is None:
             known["workspace_id"] = f"workspace {next(self.numbers)}"
+            left = [each["workspace_id"] for each in self.links.values() if each["registry_row_settled"]]
+            # a customer who had left for good, and comes back, is another tenant
+            self.customers += customers[0] in {self.owners[each] for each in left if each}
             self.owners[known["workspace_id"]] = customers[0]
 
     # --- what holds, always

@@ -12,7 +12,7 @@ import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.organizations import Match, admin_candidates, unread_organizations
-from provisioning_pipeline.decide.placement import Placement, retirements_of, told, unactivated
+from provisioning_pipeline.decide.placement import Placement, retirements_of, told, told_to_stay, unactivated
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import BadInput
 from provisioning_pipeline.model.frames import ClerkSnapshot, frame, records
@@ -306,7 +306,10 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None) -> Decid
         waiting=Waiting(weighed.waiting, weighed.people) if weighed.waiting else None,
         approved=weighed.approved,
         clerk=clerk_read(clerk),
-        notes=tuple(notes(seen, settings, weighed, overs, retirements, missed=len(missing))),
+        notes=(
+            *notes(seen, settings, weighed, overs, retirements, missed=len(missing)),
+            *told_to_stay(((entry.tenant, str(entry.server)) for entry in drafts if entry.workspace_id), placement),
+        ),
         retirements=retirements,
         dropped=seen.dropped,
         left=_left(seen, entries),

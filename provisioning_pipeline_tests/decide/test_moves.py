@@ -305,4 +305,4 @@ class UpsideDown(RuleBasedStateMachine):
 
 
 TestUpsideDown = UpsideDown.TestCase
-TestUpsideDown.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestUpsideDown.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)

@@ -349,7 +349,7 @@ class Planner:
                 ConditionType.WORKSPACE_READY,
                 Reason.SERVER_NOT_CONFIGURED,
                 f'The tenant lives on Twenty server "{server}", which is not in the settings. Put it back there. No '
-                "workspace is moved to another server: export it, and import the file there by hand.",
+                "workspace is moved to another server: docs/operations.md, Moves, says how it is done by hand.",
             )
         if row["reason"]:
             return is_unknown(ConditionType.WORKSPACE_READY, Reason(row["reason"]), str(row["message"]))

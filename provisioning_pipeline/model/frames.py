@@ -30,6 +30,7 @@ REGISTRY: Final[Columns] = (
     "clerk_org_id",
     "workspace_id",  # what the registry believes; uuid as text
     "twenty_admin_email",  # the admin that the tenant manager named over HTTP, in a column of ours
+    "registry_id",  # the row's own id as text; None where the table has none
 )
 """Rows of the tenant manager's registry. `database_url` is never read."""
 
@@ -53,6 +54,8 @@ LINKS: Final[Columns] = (
     "registered",  # bool: the tenant had a registry row at least once
     "registry_row_gone_at",  # datetime: since when this row is missing; None: it is there, or its loss is not believed
     "registry_row_settled",  # bool: it is settled that it was taken away
+    "registry_id",  # the id of its registry row when a run last read it, as text
+    "left_for",  # the tenant that had this name goes by that one now
 )
 """Our own rows: which workspace on which server is whose."""
 

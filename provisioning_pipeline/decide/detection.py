@@ -114,6 +114,7 @@ class Detected:
         adopt: it has a database and no registry row, and policy allows to add one.
         eligible: whether it may be worked on at all.
         registry, link: its registry row and our own row, by column name.
+        oid: the cluster's number for its database; None: it is not there.
         life: where it is in its life, once that is decided.
         moved_from: the database name by which the ledger still knows it; None: this one.
     """
@@ -124,6 +125,7 @@ class Detected:
     conditions: tuple[Condition, ...]
     registry: dict[str, Any] | None
     link: dict[str, Any] | None
+    oid: int | None = None
     life: Life | None = None
     moved_from: str | None = None
 
@@ -170,7 +172,8 @@ def detect(
     taken = {slug for slug in living if slug} | withdrawn.keys()
     slugs = slugs_of([name for name, slug in known.items() if not slug], taken)
     otherwise = _written_otherwise(set(here["database_name"]), set(rows["database_name"]))
-    fleet = _Fleet(twice, slugs, withdrawn, otherwise, policy, loss, moves.doubts, moves.before)
+    doubts = _renamed_without_row(here, rows, ours) | dict(moves.doubts)
+    fleet = _Fleet(twice, slugs, withdrawn, otherwise, policy, loss, doubts, moves.before)
     return [_detected(row, fleet) for row in found]
 
 
@@ -202,6 +205,22 @@ def _written_otherwise(present: set[str], registered: set[str]) -> dict[str, str
     rows = {folded_name(name): name for name in registered - present}
     pairs = [(name, rows[found]) for name in present - registered if (found := folded_name(name)) in rows]
     return dict(pairs) | {row: name for name, row in pairs}
+
+
+def _renamed_without_row(here: pd.DataFrame, rows: pd.DataFrame, ours: pd.DataFrame) -> dict[str, str]:
+    """Databases without a row that are another tenant's, by the cluster's number for them: name → why we wait."""
+    present = set(here["database_name"])
+    known = zip(ours["database_oid"], ours["database_name"], strict=True)
+    renamed = {oid: name for oid, name in known if pd.notna(oid) and name not in present}
+    if not renamed:
+        return {}
+    taken = set(rows["database_name"]) | set(ours["database_name"])
+    return {
+        name: f"This is the database that was called {renamed[oid]}, and no registry row names it now. Have the tenant "
+        "manager write the new name into that tenant's row; the next run follows it."
+        for oid, name in zip(here["oid"], here["database_name"], strict=True)
+        if oid in renamed and name not in taken
+    }
 
 
 def _known_slug(row: dict[str, Any]) -> str | None:
@@ -240,6 +259,7 @@ def _detected(row: dict[str, Any], fleet: _Fleet) -> Detected:
         conditions=conditions,
         registry={name: row[name] for name in _OF_REGISTRY} if registered else None,
         link=_link(row) if linked else None,
+        oid=row["oid"],
         moved_from=fleet.before.get(database_name),
     )
 
@@ -253,6 +273,7 @@ def _link(row: dict[str, Any]) -> dict[str, Any]:
         "asked_admin_email": row["asked_admin_email"] or None,
         "left_for": row["left_for"] or None,
         "registry_row_gone_at": row["registry_row_gone_at"] or None,
+        "database_oid": row["database_oid"],
         "restarts": int(row["restarts"] or 0),
     }
 

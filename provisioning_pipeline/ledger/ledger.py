@@ -78,7 +78,7 @@ class Ledger(LedgerTables):
                    -- a tenant with a workspace had a registry row, whichever run wrote its link
                    l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL AS registered,
                    l.registry_row_gone_at, l.registry_row_settled_at IS NOT NULL AS registry_row_settled,
-                   l.registry_id, l.left_for
+                   l.database_oid, l.registry_id, l.left_for
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'LoginProved'
             LEFT JOIN provisioning.condition m ON m.database_name = l.database_name AND m.type = 'MembersSynced'

@@ -107,6 +107,19 @@ async def store_registry_ids(database: Database, found: Mapping[str, str]) -> No
     )
 
 
+async def store_database_oids(database: Database, found: Mapping[str, int]) -> None:
+    """Store the number that the cluster gives each tenant's database: database name → number."""
+    if not found:
+        return
+    await database.execute(
+        """
+        UPDATE provisioning.tenant_link l SET database_oid = found.oid
+        FROM unnest(%s::text[], %s::bigint[]) AS found(name, oid) WHERE l.database_name = found.name
+        """,
+        [list(found), list(found.values())],
+    )
+
+
 async def names_by_signs(
     database: Database,
     *,
@@ -114,15 +127,17 @@ async def names_by_signs(
     slugs: Sequence[str] = (),
     organizations: Sequence[str] = (),
     workspaces: Sequence[str] = (),
+    oids: Sequence[int] = (),
 ) -> list[str]:
     """The database names of the tenants that the ledger knows by any of these."""
-    if not (ids or slugs or organizations or workspaces) or not await has_ledger(database):
+    if not (ids or slugs or organizations or workspaces or oids) or not await has_ledger(database):
         return []
     rows = await database.fetch_tuples(
         """
         SELECT database_name FROM provisioning.tenant_link
         WHERE registry_id = ANY(%s) OR slug = ANY(%s) OR clerk_org_id = ANY(%s) OR workspace_id = ANY(%s::uuid[])
+            OR database_oid = ANY(%s::bigint[])
         """,
-        [list(ids), list(slugs), list(organizations), list(workspaces)],
+        [list(ids), list(slugs), list(organizations), list(workspaces), list(oids)],
     )
     return [name for (name,) in rows]

@@ -283,6 +283,7 @@ class Plan:
         kept_rows: those whose row is missing, which is not believed yet.
         came_back: (database name, workspace id) of offboardings that end: the tenant is back, or an operator says so.
         registry_ids: (database name, id of its registry row) where the ledger does not know that id yet.
+        database_oids: (database name, the cluster's number for it) likewise.
         asked_admins: (database name, e-mail) of admins who were named over HTTP and do not stand in the registry yet.
     """
 
@@ -308,6 +309,7 @@ class Plan:
     kept_rows: frozenset[str] = frozenset()
     asked_admins: tuple[tuple[str, str], ...] = ()
     registry_ids: tuple[tuple[str, str], ...] = ()
+    database_oids: tuple[tuple[str, int], ...] = ()
 
     @property
     def work(self) -> tuple[TenantPlan, ...]:

@@ -374,7 +374,7 @@ def clerk_read(clerk: ClerkSnapshot) -> ClerkRead:
 
 def _registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
     """What the ledger does not know yet about registry rows, and the registry about admins who were asked for."""
-    registered, row_gone, settled, asked, ids = [], [], [], [], []
+    registered, row_gone, settled, asked, ids, oids = [], [], [], [], [], []
     several = set(seen.registry["registry_id"][seen.registry["registry_id"].duplicated()])
     for found in seen.detected:
         name, link, row = found.tenant.database_name, found.link or {}, found.registry
@@ -383,6 +383,8 @@ def _registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
             continue
         if row is not None and row["registry_id"] not in (None, link.get("registry_id"), *several):
             ids.append((name, str(row["registry_id"])))
+        if found.oid is not None and found.eligible and found.oid != link.get("database_oid"):
+            oids.append((name, int(found.oid)))
         if row is not None and (not link.get("registered") or missing):
             registered.append(name)
         if row is None and link.get("registered") and not missing and name not in seen.loss.kept:
@@ -398,6 +400,7 @@ def _registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
         "row_settled": tuple(settled),
         "asked_admins": tuple(asked),
         "registry_ids": tuple(ids),
+        "database_oids": tuple(oids),
     }
 
 

@@ -14,7 +14,7 @@ from provisioning_pipeline.clients.concurrency import BURST, to_the_end
 from provisioning_pipeline.decide.detection import RegistryLoss
 from provisioning_pipeline.decide.organizations import without_organization
 from provisioning_pipeline.ledger.locks import tenant_lock
-from provisioning_pipeline.ledger.moves import move_tenant, store_registry_ids
+from provisioning_pipeline.ledger.moves import move_tenant, store_database_oids, store_registry_ids
 from provisioning_pipeline.ledger.offboardings import Offboardings
 from provisioning_pipeline.ledger.organizations import known_rows, store_organizations, store_registered
 from provisioning_pipeline.ledger.registration import adopt
@@ -198,6 +198,7 @@ async def write_down(run: Run, plan: Plan) -> Plan:
     for name, workspace_id in plan.came_back:
         await Offboardings(ledger.database).undo(name, workspace_id)
     await store_registry_ids(ledger.database, dict(plan.registry_ids))
+    await store_database_oids(ledger.database, dict(plan.database_oids))
     await _follow_addresses(run, plan)
     adopted = [entry for entry in plan.tenants if entry.adopt]
     # a run reads for minutes, and adopts by what is so now

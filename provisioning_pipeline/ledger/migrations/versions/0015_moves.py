@@ -14,9 +14,12 @@ def upgrade() -> None:
         """
         ALTER TABLE provisioning.tenant_link
             ADD COLUMN registry_id text,
+            ADD COLUMN database_oid bigint,
             ADD COLUMN left_for text REFERENCES provisioning.tenant_link ON DELETE SET NULL;
         COMMENT ON COLUMN provisioning.tenant_link.registry_id IS
             'The id of its registry row as text, as a run last read it. Null: none was read, or the table has none.';
+        COMMENT ON COLUMN provisioning.tenant_link.database_oid IS
+            'The number of its database on the cluster, which stays when it is renamed. Null: no run has read it.';
         COMMENT ON COLUMN provisioning.tenant_link.left_for IS
             'The tenant of this name goes by that one now. Null: none left it, or another tenant has it by a row.';
         CREATE INDEX tenant_of_registry_id ON provisioning.tenant_link (registry_id);
@@ -44,4 +47,6 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop the columns; that rows follow a name does no harm."""
-    op.execute("ALTER TABLE provisioning.tenant_link DROP COLUMN registry_id, DROP COLUMN left_for")
+    op.execute(
+        "ALTER TABLE provisioning.tenant_link DROP COLUMN registry_id, DROP COLUMN database_oid, DROP COLUMN left_for"
+    )

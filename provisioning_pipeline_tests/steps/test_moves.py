@@ -122,6 +122,28 @@ def test_a_renamed_database_is_the_same_tenants(world: World, asked_by: str) -> 
     world.sandbox.postgres.execute("postgres", f'ALTER DATABASE "{new}" RENAME TO "{old}"')
 
 
+@pytest.mark.parametrize("by_name", [False, True], ids=["all", "by name"])
+def test_a_database_that_is_renamed_before_its_row_is_no_new_tenant(world: World, by_name: bool) -> None:
+    old = world.link("bob")["database_name"]
+    new = f"{old}_{next(_NUMBERS)}"
+    workspaces = world.workspaces()
+    world.sandbox.postgres.execute("postgres", f'ALTER DATABASE "{old}" RENAME TO "{new}"')
+
+    world.apply(*((new,) if by_name else ()))
+
+    assert world.conditions(new)["Registered"] == IN_DOUBT
+    assert lives(world)[new] == "InDoubt"
+    assert world.registry("SELECT 1 FROM tenant_registry WHERE database_name = %s", new) == []
+    assert world.workspaces() == workspaces
+
+    point(world, "bob", new)
+    world.apply()
+
+    assert world.conditions(new)["Ready"] == READY
+    assert world.workspaces() == workspaces
+    world.sandbox.postgres.execute("postgres", f'ALTER DATABASE "{new}" RENAME TO "{old}"')
+
+
 def test_a_tenant_that_has_another_database_takes_its_workspace_along_and_the_old_one_is_no_new_tenant(
     world: World,
 ) -> None:

@@ -12,7 +12,7 @@ from provisioning_pipeline.defs.onboarding.checks import login_proved
 from provisioning_pipeline.defs.onboarding.ops import repair_onboarding_by_hand, verify
 from provisioning_pipeline.defs.operations.alerts import check_failed_alert, run_failed_alert
 from provisioning_pipeline.defs.operations.pruning import prune_history
-from provisioning_pipeline.defs.operations.sensors import runs_that_died
+from provisioning_pipeline.defs.operations.sensors import deliver_webhooks, runs_that_died
 from provisioning_pipeline.defs.provisioning.ops import reconcile_tenants
 from provisioning_pipeline.defs.provisioning.recording import every_tenant_got_through, tenant_workspace
 from provisioning_pipeline.defs.reconciliation.assets import (
@@ -65,7 +65,14 @@ def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.D
             report_is_fresh,
         ],
         jobs=[reconcile_tenants, repair_onboarding_by_hand, verify, prune_history, check_freshness],
-        sensors=[new_tenant_databases, clerk_changes, runs_that_died, run_failed_alert, check_failed_alert],
+        sensors=[
+            new_tenant_databases,
+            clerk_changes,
+            runs_that_died,
+            deliver_webhooks,
+            run_failed_alert,
+            check_failed_alert,
+        ],
         schedules=[reconcile_tenants_hourly, verify_daily, prune_history_daily, check_freshness_hourly],
         resources={"systems": Systems(), TABLES: tables_io_manager, "io_manager": values_io_manager},
         executor=executor,

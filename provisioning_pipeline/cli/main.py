@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from provisioning_pipeline.cli import keys, sandbox, serving, vouching
+from provisioning_pipeline.cli import keys, sandbox, serving, vouching, webhooks
 from provisioning_pipeline.cli.exits import (
     ALL_READY,
     BAD_INPUT,
@@ -32,6 +32,7 @@ app = typer.Typer(
 )
 app.add_typer(sandbox.app, name="sandbox")
 app.add_typer(keys.app, name="keys")
+app.add_typer(webhooks.app, name="webhooks")
 app.command()(sandbox.demo)
 app.command()(serving.serve)
 app.command()(vouching.vouch)
@@ -316,6 +317,8 @@ def status(
     import asyncio
 
     from provisioning_pipeline.cli import tables
+    from provisioning_pipeline.ledger.announcements import Deliveries
+    from provisioning_pipeline.model.announcement import undelivered_in_words
     from provisioning_pipeline.report.summary import cut_in_words, verdict_of
     from provisioning_pipeline.report.timeline_page import Timeline
     from provisioning_pipeline.run.conclude import tenants as read
@@ -325,16 +328,18 @@ def status(
     from provisioning_pipeline.views.fleet import cut_since_last_finished
     from provisioning_pipeline.views.tenant_timeline import timelines
 
-    async def run(settings: Settings) -> tuple[list[Timeline], str, list[str]]:
+    async def run(settings: Settings) -> tuple[list[Timeline], list[str], list[str]]:
         async with connect(settings, dry_run=True) as connections:
             if tenant is not None:
-                return await timelines(connections.ledger.database, tenant, most=events), "", []
+                return await timelines(connections.ledger.database, tenant, most=events), [], []
             lines = await read(connections.ledger, with_conditions=as_json)
             cut = [cut_in_words(point) for point in await cut_since_last_finished(connections.ledger.database)]
-            return [Timeline(line) for line in lines], await shut_out_summary(connections), cut
+            undelivered = undelivered_in_words(await Deliveries(connections.ledger.database).counts())
+            notes = [note for note in (await shut_out_summary(connections), undelivered) if note]
+            return [Timeline(line) for line in lines], notes, cut
 
     with configured() as settings:
-        chosen, shut_out, cut = asyncio.run(run(settings))
+        chosen, notes, cut = asyncio.run(run(settings))
     if tenant is not None and not chosen:
         raise fail(f"The ledger knows no tenant called {tenant!r}. `provisioning status` lists them.", BAD_INPUT)
     if as_json:
@@ -347,8 +352,8 @@ def status(
     elif tenant is None:
         tables.tenants(Terminal(), [found.tenant for found in chosen])
         say("", verdict_of([found.tenant for found in chosen]))
-        if shut_out:
-            say(shut_out)
+        if notes:
+            say(*notes)
         if cut:
             say(*cut, "`provisioning apply` goes on from there.")
     else:

@@ -107,8 +107,10 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "impersonated_sign_in",
         "unproven_sign_in",
         "sign_ins_per_minute",
+        "app_url",
         "key_requests_per_minute",
     ),
+    "Webhooks that leave": ("webhook_urls", "webhook_secret"),
 }
 _REST = "Runs and reports"
 

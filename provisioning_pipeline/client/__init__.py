@@ -6,12 +6,14 @@
 from provisioning_pipeline.client.asynchronous import AsyncProvisioningClient
 from provisioning_pipeline.client.blocking import ProvisioningClient
 from provisioning_pipeline.client.errors import NotAllowed, NotReady, ProvisioningError, UnexpectedAnswer, Unreachable
-from provisioning_pipeline.client.tenant import Condition, Event, Tenant
+from provisioning_pipeline.client.tenant import Asked, Condition, Event, ManyAsked, Tenant
 
 __all__ = [
+    "Asked",
     "AsyncProvisioningClient",
     "Condition",
     "Event",
+    "ManyAsked",
     "NotAllowed",
     "NotReady",
     "ProvisioningClient",

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from provisioning_pipeline.client.calls import Call
 from provisioning_pipeline.client.errors import NotAllowed, ProvisioningError, UnexpectedAnswer
-from provisioning_pipeline.client.tenant import Event, Tenant
+from provisioning_pipeline.client.tenant import Event, ManyAsked, Tenant
 
 T = TypeVar("T")
 _FOREIGN = "What answers is not the provisioning server: check base_url, and any proxy in between."
@@ -61,6 +61,7 @@ class _Problem:
 
 
 TENANT = TypeAdapter(Tenant)
+MANY_ASKED = TypeAdapter(ManyAsked)
 TENANTS = TypeAdapter(TenantPage)
 EVENTS = TypeAdapter(EventPage)
 _PROBLEM = TypeAdapter(_Problem)

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -12,7 +12,7 @@ from provisioning_pipeline.client import calls, conversation, wire
 from provisioning_pipeline.client.answers import Answer
 from provisioning_pipeline.client.calls import Call
 from provisioning_pipeline.client.conversation import Conversation, NoAnswer, Page, Pause
-from provisioning_pipeline.client.tenant import Event, Tenant
+from provisioning_pipeline.client.tenant import Event, ManyAsked, Tenant
 
 T = TypeVar("T")
 
@@ -62,9 +62,11 @@ class AsyncProvisioningClient:
         """As `ProvisioningClient.tenant`."""
         return await self._held(conversation.tenant_from(calls.tenant(slug)))
 
-    def tenants(self, state: str | None = None, clerk_org_id: str | None = None) -> AsyncIterator[Tenant]:
+    def tenants(
+        self, state: str | None = None, clerk_org_id: str | None = None, lifecycle: str | None = None
+    ) -> AsyncIterator[Tenant]:
         """As `ProvisioningClient.tenants`, for `async for`."""
-        return self._each(conversation.tenants(state, clerk_org_id))
+        return self._each(conversation.tenants(state, clerk_org_id, lifecycle))
 
     def timeline(self, slug: str) -> AsyncIterator[Event]:
         """As `ProvisioningClient.timeline`, for `async for`."""
@@ -73,6 +75,14 @@ class AsyncProvisioningClient:
     async def reconcile(self, slug: str, *, wait: int = 0, idempotency_key: str | None = None) -> Tenant:
         """As `ProvisioningClient.reconcile`."""
         return await self._held(conversation.tenant_from(calls.reconcile(slug, wait, idempotency_key)))
+
+    async def reconcile_many(self, names: Sequence[str], *, idempotency_key: str | None = None) -> ManyAsked:
+        """As `ProvisioningClient.reconcile_many`."""
+        return await self._held(conversation.many_asked(calls.reconcile_many(names, idempotency_key)))
+
+    async def reconcile_all(self, *, idempotency_key: str | None = None) -> ManyAsked:
+        """As `ProvisioningClient.reconcile_all`."""
+        return await self._held(conversation.many_asked(calls.reconcile_many(None, idempotency_key)))
 
     async def wait_until_ready(self, slug: str, *, timeout_seconds: float = 300.0) -> Tenant:
         """As `ProvisioningClient.wait_until_ready`."""

@@ -1,7 +1,7 @@
 """The client for programs that wait for each answer."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -11,7 +11,7 @@ from provisioning_pipeline.client import calls, conversation, wire
 from provisioning_pipeline.client.answers import Answer
 from provisioning_pipeline.client.calls import Call
 from provisioning_pipeline.client.conversation import Conversation, NoAnswer, Page, Pause
-from provisioning_pipeline.client.tenant import Event, Tenant
+from provisioning_pipeline.client.tenant import Event, ManyAsked, Tenant
 
 T = TypeVar("T")
 
@@ -94,9 +94,11 @@ class ProvisioningClient:
         """The tenant as it is now. Raises ProvisioningError with 404 for one that is not registered."""
         return self._held(conversation.tenant_from(calls.tenant(slug)))
 
-    def tenants(self, state: str | None = None, clerk_org_id: str | None = None) -> Iterator[Tenant]:
-        """All tenants, or those in this state or of this organization; read page by page as they are taken."""
-        return self._each(conversation.tenants(state, clerk_org_id))
+    def tenants(
+        self, state: str | None = None, clerk_org_id: str | None = None, lifecycle: str | None = None
+    ) -> Iterator[Tenant]:
+        """All tenants, or those in this state, part of their life or organization; read page by page as taken."""
+        return self._each(conversation.tenants(state, clerk_org_id, lifecycle))
 
     def timeline(self, slug: str) -> Iterator[Event]:
         """What happened to the tenant, in the server's order; read page by page as it is taken."""
@@ -105,6 +107,18 @@ class ProvisioningClient:
     def reconcile(self, slug: str, *, wait: int = 0, idempotency_key: str | None = None) -> Tenant:
         """Have the server look at the tenant now; `wait` and `idempotency_key` as for `put_tenant`."""
         return self._held(conversation.tenant_from(calls.reconcile(slug, wait, idempotency_key)))
+
+    def reconcile_many(self, names: Sequence[str], *, idempotency_key: str | None = None) -> ManyAsked:
+        """Have the server look at up to 500 tenants now, by slug or database name; the items say what became of it.
+
+        Raises:
+            ValueError: there is no name, or there are more than 500.
+        """
+        return self._held(conversation.many_asked(calls.reconcile_many(names, idempotency_key)))
+
+    def reconcile_all(self, *, idempotency_key: str | None = None) -> ManyAsked:
+        """The same for every tenant that the key is for; those that are suspended or gone are left out."""
+        return self._held(conversation.many_asked(calls.reconcile_many(None, idempotency_key)))
 
     def wait_until_ready(self, slug: str, *, timeout_seconds: float = 300.0) -> Tenant:
         """Look at the tenant until it is ready, as often as `Retry-After` says.

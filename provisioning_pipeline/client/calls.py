@@ -1,12 +1,14 @@
 """The requests of the HTTP API, built from what callers give. Pure, but for the idempotency keys."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote
 from uuid import uuid4
 
 _MOST_TENANTS = 200
+MOST_ASKED = 500
+"""Names in one request for many tenants."""
 _HEADER_TEXT = re.compile(r"[!-~]+")
 
 
@@ -18,7 +20,7 @@ class Call:
     path: str
     query: Mapping[str, str | int] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: Mapping[str, str] | None = None
+    body: Mapping[str, object] | None = None
     wait: int = 0
 
     def __str__(self) -> str:
@@ -38,14 +40,23 @@ def reconcile(slug: str, wait: int, idempotency_key: str | None) -> Call:
     return Call("POST", f"{_path(slug)}/reconcile", query, _idempotency(idempotency_key), None, wait)
 
 
+def reconcile_many(names: Sequence[str] | None, idempotency_key: str | None) -> Call:
+    """Look at these tenants now; None: at all that the key is for."""
+    if names is not None and not 1 <= len(names) <= MOST_ASKED:
+        message = f"name 1 to {MOST_ASKED} tenants in one request"
+        raise ValueError(message)
+    body: dict[str, object] = {"all": True} if names is None else {"tenants": list(names)}
+    return Call("POST", "/v1/reconcile", {}, _idempotency(idempotency_key), body)
+
+
 def tenant(slug: str) -> Call:
     """Read one tenant."""
     return Call("GET", _path(slug))
 
 
-def tenants(state: str | None, clerk_org_id: str | None, cursor: str | None) -> Call:
+def tenants(state: str | None, clerk_org_id: str | None, lifecycle: str | None, cursor: str | None) -> Call:
     """Read one page of the tenants."""
-    query = _given(limit=_MOST_TENANTS, state=state, clerk_org_id=clerk_org_id, cursor=cursor)
+    query = _given(limit=_MOST_TENANTS, state=state, lifecycle=lifecycle, clerk_org_id=clerk_org_id, cursor=cursor)
     return Call("GET", "/v1/tenants", query)
 
 

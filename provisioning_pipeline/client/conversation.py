@@ -14,7 +14,7 @@ from provisioning_pipeline.client import answers, calls
 from provisioning_pipeline.client.answers import Answer, EventPage, TenantPage
 from provisioning_pipeline.client.calls import Call
 from provisioning_pipeline.client.errors import ProvisioningError, Unreachable, not_ready
-from provisioning_pipeline.client.tenant import Event, Tenant
+from provisioning_pipeline.client.tenant import Event, ManyAsked, Tenant
 
 T = TypeVar("T")
 P = TypeVar("P", TenantPage, EventPage)
@@ -56,9 +56,16 @@ def tenant_from(call: Call) -> Conversation[Tenant]:
     return answers.read(answers.TENANT, (yield from _answered(call)), call)
 
 
-def tenants(state: str | None, clerk_org_id: str | None) -> Conversation[Page[Tenant]]:
+def many_asked(call: Call) -> Conversation[ManyAsked]:
+    """Send the call and read what became of it for each tenant."""
+    return answers.read(answers.MANY_ASKED, (yield from _answered(call)), call)
+
+
+def tenants(state: str | None, clerk_org_id: str | None, lifecycle: str | None) -> Conversation[Page[Tenant]]:
     """All tenants, or those in this state or of this organization."""
-    return _page(answers.TENANTS, lambda page: page.items, lambda cursor: calls.tenants(state, clerk_org_id, cursor))
+    return _page(
+        answers.TENANTS, lambda page: page.items, lambda cursor: calls.tenants(state, clerk_org_id, lifecycle, cursor)
+    )
 
 
 def timeline(slug: str) -> Conversation[Page[Event]]:

@@ -76,6 +76,33 @@ class Tenant:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What became of a request for one of many tenants.
+
+    `result` is `requested`, `excluded` (suspended or gone), `ambiguous` (several tenants have this slug) or `unknown`;
+    `database_name` is None where no one tenant is meant.
+    """
+
+    tenant: str
+    result: str
+    database_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManyAsked:
+    """What became of a request for many tenants. `run_id` is None where the server's sensor launches what is needed."""
+
+    requested: int
+    items: tuple[Asked, ...]
+    run_id: str | None = None
+
+    @property
+    def left_out(self) -> tuple[Asked, ...]:
+        """Those that no run looks at."""
+        return tuple(one for one in self.items if one.result != "requested")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """One line of a tenant's timeline.
 

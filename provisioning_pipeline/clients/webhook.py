@@ -25,7 +25,15 @@ from provisioning_pipeline.settings import proxy_for
 
 
 class NotPosted(Exception):
-    """The other side did not take it; the text says why, without the URL."""
+    """The other side did not take it; the text says why, without the URL.
+
+    Args:
+        status: what it answered; None: it did not answer.
+    """
+
+    def __init__(self, why: str, status: int | None = None) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 def post(url: SecretStr, message: Mapping[str, Any], *, timeout_seconds: float) -> None:
@@ -36,30 +44,37 @@ def post(url: SecretStr, message: Mapping[str, Any], *, timeout_seconds: float) 
     Raises:
         NotPosted: when it was not accepted, or may not have been.
     """
-    if refusal := _refusal(url, message, timeout_seconds):
+    post_signed(url, json.dumps(message).encode(), {}, timeout_seconds=timeout_seconds)
+
+
+def post_signed(url: SecretStr, body: bytes, headers: Mapping[str, str], *, timeout_seconds: float) -> None:
+    """The same for JSON whose signature, over exactly these bytes, stands in headers."""
+    if refusal := _refusal(url, body, headers, timeout_seconds):
         # outside of any handler, so that no exception that knows the URL hangs on it
-        raise NotPosted(refusal)
+        raise refusal
 
 
-def _refusal(url: SecretStr, message: Mapping[str, Any], timeout_seconds: float) -> str | None:
+def _refusal(url: SecretStr, body: bytes, headers: Mapping[str, str], timeout_seconds: float) -> NotPosted | None:
     try:
         request = Request(  # noqa: S310  # the settings let only http and https through
             url.get_secret_value(),
-            data=json.dumps(message).encode(),
-            headers={"Content-Type": "application/json; charset=utf-8"},
+            data=body,
+            headers={"Content-Type": "application/json; charset=utf-8", **headers},
             method="POST",
         )
-        with _opener(url.get_secret_value()).open(request, timeout=timeout_seconds) as answer:
-            answer.read()
+        # what it says besides its status is nothing to us
+        _opener(url.get_secret_value()).open(request, timeout=timeout_seconds).close()
     except HTTPError as error:
         error.close()
-        return f"the webhook answered HTTP {error.code}"
+        return NotPosted(f"the webhook answered HTTP {error.code}", error.code)
     except (OSError, HTTPException, ValueError) as error:
         if isinstance(getattr(error, "reason", None), SSLError):
-            return f"the webhook cannot be reached: {in_words(error, url.get_secret_value())}"
+            return NotPosted(f"the webhook cannot be reached: {in_words(error, url.get_secret_value())}")
         # its words may quote the URL, its class does not
         cause = getattr(error, "reason", None)
-        return f"the webhook cannot be reached: {type(cause if isinstance(cause, OSError) else error).__name__}"
+        return NotPosted(
+            f"the webhook cannot be reached: {type(cause if isinstance(cause, OSError) else error).__name__}"
+        )
     return None
 
 

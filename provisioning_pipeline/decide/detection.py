@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from provisioning_pipeline.decide.moves import Moves
 from provisioning_pipeline.model.condition import (
     Condition,
     ConditionType,
@@ -82,7 +83,7 @@ def loss_name(lost: Iterable[str]) -> str:
 
 
 _REGISTERED = is_true(ConditionType.REGISTERED, Reason.REGISTRY_ROW, "The registry has a row for it.")
-_OF_REGISTRY = ("status", "workspace_id", "admin_email", "admin_name", "twenty_admin_email")
+_OF_REGISTRY = ("status", "workspace_id", "admin_email", "admin_name", "twenty_admin_email", "registry_id")
 
 
 _YES_OR_NO = (
@@ -90,6 +91,7 @@ _YES_OR_NO = (
     *("registered", "registry_row_settled"),
 )
 _NOTHING_LOST = RegistryLoss()
+_NOTHING_MOVED = Moves()
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,9 @@ class Detected:
         adopt: it has a database and no registry row, and policy allows to add one.
         eligible: whether it may be worked on at all.
         registry, link: its registry row and our own row, by column name.
+        oid: the cluster's number for its database; None: it is not there.
         life: where it is in its life, once that is decided.
+        moved_from: the database name by which the ledger still knows it; None: this one.
     """
 
     tenant: Tenant
@@ -121,7 +125,14 @@ class Detected:
     conditions: tuple[Condition, ...]
     registry: dict[str, Any] | None
     link: dict[str, Any] | None
+    oid: int | None = None
     life: Life | None = None
+    moved_from: str | None = None
+
+    @property
+    def in_doubt(self) -> bool:
+        """Which tenant has this name is not known."""
+        return any(known.reason is Reason.MOVE_IN_DOUBT for known in self.conditions)
 
     @property
     def is_gone(self) -> bool:
@@ -135,10 +146,13 @@ def detect(
     links: pd.DataFrame,
     policy: DetectionPolicy,
     loss: RegistryLoss = _NOTHING_LOST,
+    moves: Moves = _NOTHING_MOVED,
 ) -> list[Detected]:
     """Join the three frames on `database_name`, in order of that name. Duplicated rows do not multiply.
 
-    `loss` is what the registry has lost since a run last looked.
+    Args:
+        links: as they will be once the ledger has followed the `moves`.
+        loss: what the registry has lost since a run last looked.
     """
     twice = set(registry.loc[registry["database_name"].duplicated(keep=False), "database_name"])
     named = registry[registry["database_name"].notna() & (registry["database_name"] != "")]
@@ -158,7 +172,8 @@ def detect(
     taken = {slug for slug in living if slug} | withdrawn.keys()
     slugs = slugs_of([name for name, slug in known.items() if not slug], taken)
     otherwise = _written_otherwise(set(here["database_name"]), set(rows["database_name"]))
-    fleet = _Fleet(twice, slugs, withdrawn, otherwise, policy, loss)
+    doubts = _renamed_without_row(here, rows, ours) | dict(moves.doubts)
+    fleet = _Fleet(twice, slugs, withdrawn, otherwise, policy, loss, doubts, moves.before)
     return [_detected(row, fleet) for row in found]
 
 
@@ -172,6 +187,8 @@ class _Fleet:
         withdrawn: slug, as it is and as one is derived now, → database name of a tenant that was registered and is
             suspended or without its row now.
         otherwise: a database without a row → the same name in the row of no database, and the other way round.
+        doubts: database name → why it is not known whose it is.
+        before: database name → the one by which the ledger still knows the tenant.
     """
 
     twice: set[str]
@@ -180,12 +197,30 @@ class _Fleet:
     otherwise: dict[str, str]
     policy: DetectionPolicy
     loss: RegistryLoss
+    doubts: Mapping[str, str]
+    before: Mapping[str, str]
 
 
 def _written_otherwise(present: set[str], registered: set[str]) -> dict[str, str]:
     rows = {folded_name(name): name for name in registered - present}
     pairs = [(name, rows[found]) for name in present - registered if (found := folded_name(name)) in rows]
     return dict(pairs) | {row: name for name, row in pairs}
+
+
+def _renamed_without_row(here: pd.DataFrame, rows: pd.DataFrame, ours: pd.DataFrame) -> dict[str, str]:
+    """Databases without a row that are another tenant's, by the cluster's number for them: name → why we wait."""
+    present = set(here["database_name"])
+    known = zip(ours["database_oid"], ours["database_name"], strict=True)
+    renamed = {oid: name for oid, name in known if pd.notna(oid) and name not in present}
+    if not renamed:
+        return {}
+    taken = set(rows["database_name"]) | set(ours["database_name"])
+    return {
+        name: f"This is the database that was called {renamed[oid]}, and no registry row names it now. Have the tenant "
+        "manager write the new name into that tenant's row; the next run follows it."
+        for oid, name in zip(here["oid"], here["database_name"], strict=True)
+        if oid in renamed and name not in taken
+    }
 
 
 def _known_slug(row: dict[str, Any]) -> str | None:
@@ -207,7 +242,9 @@ def _withdrawn(rows: Iterable[dict[str, Any]], policy: DetectionPolicy) -> dict[
 def _detected(row: dict[str, Any], fleet: _Fleet) -> Detected:
     database_name = str(row["database_name"])
     registered, present, linked = bool(row["in_registry"]), bool(row["on_cluster"]), bool(row["linked"])
-    slug = _known_slug(row) or fleet.slugs[database_name]
+    # while it is not known whose a row is, its slug is no news of the tenant
+    kept = row["slug_link"] if database_name in fleet.doubts else None
+    slug = kept or _known_slug(row) or fleet.slugs[database_name]
     tenant = Tenant(
         database_name=database_name,
         slug=slug,
@@ -222,6 +259,8 @@ def _detected(row: dict[str, Any], fleet: _Fleet) -> Detected:
         conditions=conditions,
         registry={name: row[name] for name in _OF_REGISTRY} if registered else None,
         link=_link(row) if linked else None,
+        oid=row["oid"],
+        moved_from=fleet.before.get(database_name),
     )
 
 
@@ -229,10 +268,12 @@ def _link(row: dict[str, Any]) -> dict[str, Any]:
     return {
         **{name: row[name] for name in ("server", "subdomain", "admin_user_id", "workspace_url")},
         # what the registry's row has, too, under the same name
-        **{name: row[f"{name}_link"] for name in ("workspace_id", "admin_email", "clerk_org_id")},
+        **{name: row[f"{name}_link"] for name in ("workspace_id", "admin_email", "clerk_org_id", "registry_id")},
         **{name: bool(row[name]) for name in _YES_OR_NO},
         "asked_admin_email": row["asked_admin_email"] or None,
+        "left_for": row["left_for"] or None,
         "registry_row_gone_at": row["registry_row_gone_at"] or None,
+        "database_oid": row["database_oid"],
         "restarts": int(row["restarts"] or 0),
     }
 
@@ -242,7 +283,18 @@ def _conditions(
 ) -> tuple[tuple[Condition, ...], bool]:
     """Detected and Registered, and whether the tenant may be worked on."""
     name = str(row["database_name"])
-    detected = _database_condition(name, row["trouble"], registered, present, fleet.otherwise.get(name))
+    doubt = fleet.doubts.get(name)
+    known = registered or doubt is not None
+    detected = _database_condition(name, row["trouble"], known, present, fleet.otherwise.get(name))
+    if doubt is not None:
+        return (detected, is_unknown(ConditionType.REGISTERED, Reason.MOVE_IN_DOUBT, doubt)), False
+    if not registered and row["left_for"]:
+        left = _no(
+            Reason.DATABASE_LEFT,
+            f"The tenant that had this database has {row['left_for']} now, so it is not adopted. Drop it when nothing "
+            "there is needed any more; or register it, if it is to be another tenant's.",
+        )
+        return ((detected, left) if present else (left,)), False
     if not registered and name in fleet.loss.kept:
         # what was known of it stays, until it is known whether its row was taken away
         return ((detected,) if present else ()), False

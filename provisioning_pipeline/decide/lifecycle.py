@@ -98,6 +98,10 @@ def _life(
 ) -> Life:
     if offboarding is not None and offboarding.is_over:
         return _after_the_end(found, offboarding)
+    if _registered(found).reason is Reason.MOVE_IN_DOUBT:
+        return Life(Lifecycle.IN_DOUBT, _registered(found).message)
+    if _registered(found).reason is Reason.DATABASE_LEFT:
+        return Life(Lifecycle.GONE, f"No tenant has this database: the one that had it has {_left_for(found)} now.")
     if found.registry is None:
         return _without_row(found, offboarding, loss, policy, now)
     if _registered(found).reason is Reason.REGISTRY_AMBIGUOUS:
@@ -172,6 +176,10 @@ def _after_the_end(found: Detected, offboarding: Offboarding) -> Life:
             f"`provisioning restart {found.tenant.slug}` lets the next run make a new one.",
         )
     return Life(Lifecycle.GONE, f"{ended}{kept}.")
+
+
+def _left_for(found: Detected) -> str:
+    return str((found.link or {}).get("left_for"))
 
 
 def _has_workspace(found: Detected) -> bool:

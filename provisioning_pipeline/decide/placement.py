@@ -61,6 +61,12 @@ class Placement:
             )
         return NoPlace(Reason(choices[0]["reason"]), choices[0]["message"] or "The server cannot be used.")
 
+    def elsewhere(self, tenant: Tenant, server: str) -> tuple[str, ...]:
+        """The servers that a new tenant like this one would go to, if that is never the one where it lives."""
+        choices = tuple(str(row["server"]) for row in self._choices(tenant))
+        configured = any(row["server"] == server for row in self._servers)
+        return () if server in choices or not configured else choices
+
     def _choices(self, tenant: Tenant) -> list[dict[str, Any]]:
         own = [row for row in self._servers if row["database_name"] == tenant.database_name]
         if own:
@@ -68,6 +74,25 @@ class Placement:
         shared = [row for row in self._servers if not row["dedicated"]]
         ruled = [row for row in shared if row["tenants"] and re.search(row["tenants"], tenant.slug)]
         return ruled or [row for row in shared if not row["tenants"]]
+
+
+_MOST_NAMED = 5
+
+
+def told_to_stay(living: Iterable[tuple[Tenant, str]], placement: Placement) -> Iterator[str]:
+    """One sentence, for a person, about tenants that live where the settings would not place them now."""
+    found = [
+        f"{tenant.slug} on {server} (now {' or '.join(others)})"
+        for tenant, server in living
+        if (others := placement.elsewhere(tenant, server))
+    ]
+    if found:
+        more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        yield (
+            f"{len(found)} tenant{'s live' if len(found) > 1 else ' lives'} where the settings would not place a new "
+            f"one: {', '.join(found[:_MOST_NAMED])}{more}. No run moves a workspace: leave the server configured, or "
+            "move it by hand as docs/operations.md says under Moves."
+        )
 
 
 _WARNED_AFTER = timedelta(days=5)

@@ -43,7 +43,7 @@ _BEHIND: Mapping[str, Actor] = {
         Actor.TENANT_MANAGER: (
             *(Reason.DATABASE_PRESENT, Reason.DATABASE_MISSING, Reason.DATABASE_VANISHED),
             *(Reason.REGISTRY_ROW, Reason.NOT_REGISTERED, Reason.REGISTRY_ROW_GONE, Reason.REGISTRY_AMBIGUOUS),
-            *(Reason.TENANT_SUSPENDED, Reason.TENANT_GONE),
+            *(Reason.TENANT_SUSPENDED, Reason.TENANT_GONE, Reason.MOVE_IN_DOUBT, Reason.DATABASE_LEFT),
             *(Reason.LIFE_NEW, Reason.LIFE_ACTIVE, Reason.LIFE_SUSPENDED, Reason.LIFE_OFFBOARDING, Reason.LIFE_GONE),
         ),
         Actor.TWENTY: (

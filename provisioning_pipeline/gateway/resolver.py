@@ -125,8 +125,7 @@ class Resolver:
         """
         session = await self.session(headers, websocket=websocket)
         context = await self.context(session)
-        if tenant is not None and tenant not in (context.tenant, context.database_name):
-            raise Refused(Refusal.OTHER_TENANT, "The session belongs to another tenant.")
+        must_be_of(context, tenant)
         return context
 
     async def session(self, headers: Headers, *, websocket: bool = False) -> Session:
@@ -311,6 +310,16 @@ class Resolver:
         # a member who is not linked yet may be at any moment
         lasting = isinstance(answer, WorkspaceContext) and answer.twenty_user_id is not None
         return now + (seconds if lasting else min(seconds, _REFUSED_SECONDS))
+
+
+def must_be_of(context: WorkspaceContext, tenant: str | None) -> None:
+    """Refuse a workspace of another tenant than the one with this slug or database name; None: any will do.
+
+    Raises:
+        Refused: OTHER_TENANT.
+    """
+    if tenant is not None and tenant not in (context.tenant, context.database_name):
+        raise Refused(Refusal.OTHER_TENANT, "The session belongs to another tenant.")
 
 
 def _key(session: Session) -> Key:

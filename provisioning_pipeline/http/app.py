@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry
 from provisioning_pipeline.clients.dagster import DagsterClient
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.http import openapi, problems
-from provisioning_pipeline.http.access import reader
+from provisioning_pipeline.http.access import RateLimit, reader
 from provisioning_pipeline.http.health import health_router
 from provisioning_pipeline.http.keys import KeyGuard, either
+from provisioning_pipeline.http.many_requests import ManyRequests, many_router
 from provisioning_pipeline.http.metrics import FleetFigures, metrics_router
 from provisioning_pipeline.http.metrics import Requests as RequestFigures
 from provisioning_pipeline.http.middleware import BodyLimit, EncodedNames, RequestLog
@@ -24,6 +25,7 @@ from provisioning_pipeline.http.sessions import ForwardAuthentication, report_to
 from provisioning_pipeline.http.sign_in import SignIns
 from provisioning_pipeline.http.tenant_requests import Requests
 from provisioning_pipeline.http.tenants import tenant_router
+from provisioning_pipeline.http.twenty_link import link_router
 from provisioning_pipeline.http.webhooks import webhook_router
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.pending import PendingReviews
@@ -78,8 +80,12 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     problems.install(app, refusals.note)
     openapi.install(app, version("provisioning-pipeline"))
     # what is asked for most stands first: routes are tried in turn
-    app.include_router(session_router(settings, resolver, SignIns(settings, resolver)))
+    sign_ins = SignIns(settings, resolver)
+    per_member = RateLimit(settings.sign_ins_per_minute, "sign-ins of this member")
+    app.include_router(session_router(resolver, sign_ins, per_member))
+    app.include_router(link_router(settings, resolver, sign_ins, per_member))
     app.include_router(tenant_router(settings, Requests(settings, ledger, dagster, stopping), guard))
+    app.include_router(many_router(ManyRequests(settings, ledger, dagster), guard))
     app.include_router(webhook_router(settings, ledger))
     app.include_router(report_router(settings, ledger, guard))
     app.include_router(health_router(ledger, resolver, stopping))

@@ -5,12 +5,12 @@ OpenAPI is made from these. A name may be any text that a registry or a cluster 
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, unquote
 from uuid import UUID
 
 from fastapi import Path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from provisioning_pipeline.http.tenant_requests import TenantState
 from provisioning_pipeline.model.api_key import KeyRefusal
@@ -36,6 +36,9 @@ Email = Annotated[
         pattern=r"^[^@\s\x00-\x1f\u212a]+@[^@\s\x00-\x1f\u212a]+$",
     ),
 ]
+MOST_ASKED = 500
+"""Names in one request for many tenants."""
+AskedName = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 AnyName = Annotated[str, BeforeValidator(unquote), Path(description="Slug or database name, percent-encoded.")]
 Name = Annotated[
     str,
@@ -197,6 +200,55 @@ class Tenants(BaseModel):
 
     items: list[Tenant]
     next: str | None = Field(description="`cursor` of the next page; null: this was the last.")
+
+
+class ReconcileMany(BaseModel):
+    """Which tenants are to be looked at: those named, or all."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"tenants": ["acme", "twenty_tenant_beta_1"]}, {"all": True}]}
+    )
+
+    tenants: list[AskedName] | None = Field(
+        default=None, min_length=1, max_length=MOST_ASKED, description="Slugs or database names."
+    )
+    all: Literal[True] | None = Field(default=None, description="Instead of `tenants`: all that the key is for.")
+
+    @model_validator(mode="after")
+    def _either(self) -> Self:
+        if (self.tenants is None) is (self.all is None):
+            raise ValueError("give `tenants` or `all`, one of them")
+        return self
+
+
+class ReconcileResult(BaseModel):
+    """What became of the request for one name."""
+
+    tenant: str = Field(description="As it was asked for; with `all` the database name.")
+    database_name: str | None = Field(description="Null: no one tenant is meant.")
+    result: Literal["requested", "excluded", "ambiguous", "unknown"] = Field(
+        description="`requested`: a run is, or will be, at it. `excluded`: it is suspended or gone. `ambiguous`: "
+        "several tenants have this slug; ask by database name. `unknown`: there is none, or the key is not for it."
+    )
+
+
+class ReconcileRequested(BaseModel):
+    """What became of a request for many tenants. Each one's own route, or a webhook, says how it ends."""
+
+    model_config = _with_examples(
+        {
+            "requested": 1,
+            "run_id": "0f6a5be1-1d24-4f4f-8c0f-6a5be11d244f",
+            "items": [
+                {"tenant": "acme", "database_name": "twenty_tenant_acme_0a1b2c3d", "result": "requested"},
+                {"tenant": "nosuch", "database_name": None, "result": "unknown"},
+            ],
+        }
+    )
+
+    requested: int
+    run_id: str | None = Field(description="The run that was launched; null: the sensor launches what is needed.")
+    items: list[ReconcileResult]
 
 
 class SessionDocument(BaseModel):

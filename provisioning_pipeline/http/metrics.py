@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
 from functools import cache
 from http import HTTPStatus
 
@@ -74,6 +75,11 @@ class FleetFigures(Collector):
         self._conditions = gauge("provisioning_conditions", "Tenants by condition.", "type", "status", "reason")
         self._tenants = gauge("provisioning_tenants", "Tenants by state.", "state")
         self._marked = gauge("provisioning_tenants_marked", "Tenants that wait for a run to look at them.")
+        self._deliveries = gauge(
+            "provisioning_webhook_deliveries",
+            "Webhooks that have not arrived: pending, retried (those of pending that failed once), failed (given up).",
+            "state",
+        )
         self._runs = gauge(
             "provisioning_runs",
             "Runs that the ledger remembers, but for sign-ins and verifications.",
@@ -115,6 +121,8 @@ class FleetFigures(Collector):
             for labels, count in counts.items():
                 gauge.labels(*labels).set(count)
         self._marked.set(found.marked)
+        for state, count in asdict(found.deliveries).items():
+            self._deliveries.labels(state).set(count)
         self._last_run.set(found.last_whole_run or 0)
         self._calls.set(found.clerk_calls_last_run or 0)
 

@@ -6,7 +6,7 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from provisioning_pipeline.http import problems
-from provisioning_pipeline.http.documents import Problem, SessionDocument, Tenant
+from provisioning_pipeline.http.documents import Problem, ReconcileRequested, SessionDocument, Tenant
 
 TITLE = "Provisioning"
 _DESCRIPTION = (
@@ -65,7 +65,7 @@ def install(app: FastAPI, version: str) -> None:
             schemas = components.setdefault("schemas", {})
             schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
             # FastAPI leaves what is null out of examples
-            for model in (Tenant, SessionDocument):
+            for model in (Tenant, SessionDocument, ReconcileRequested):
                 schemas[model.__name__]["examples"] = model.model_json_schema()["examples"]
             schemas |= schemas["Problem"].pop("$defs")
             # FastAPI writes its own form of 422, which this application does not answer with

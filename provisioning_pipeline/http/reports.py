@@ -26,10 +26,11 @@ from provisioning_pipeline.views.tenant_timeline import MOST_EVENTS, SeveralTena
 _MOST_EVENTS = 1000
 _RUN_ID = re.compile(r"[0-9A-Za-z_-]{1,100}")
 _PRIVATE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "Cache-Control": "no-store"}
-_PAGE = _PRIVATE | {
+PAGE_HEADERS = _PRIVATE | {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'",
 }
+"""Of every page: it is not stored, loads nothing, sends nothing and stands in no other page."""
 _PROBLEMS = responses(400, 401, 403, 404, 409, 422, 429, 503)
 _HTML: dict[str, Any] = {
     "response_class": HTMLResponse,
@@ -68,7 +69,7 @@ def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> 
     drawer = ThreadPoolExecutor(1, thread_name_prefix="drawing")
 
     async def drawn(draw: Callable[[], str]) -> Response:
-        return HTMLResponse(await asyncio.get_running_loop().run_in_executor(drawer, draw), headers=_PAGE)
+        return HTMLResponse(await asyncio.get_running_loop().run_in_executor(drawer, draw), headers=PAGE_HEADERS)
 
     @router.get("/reports/latest", dependencies=people, **_HTML)
     async def latest_report() -> Response:
@@ -87,7 +88,7 @@ def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> 
         found = await asyncio.to_thread(reports.read, path, run_id, settings.report_path) if path else None
         if found is None:
             raise _missing(_NO_REPORT)
-        return HTMLResponse(found, headers=_PAGE)
+        return HTMLResponse(found, headers=PAGE_HEADERS)
 
     @router.get("/tenants/{name}", dependencies=people, **_HTML)
     async def tenant_page(name: AnyName, request: Request) -> Response:

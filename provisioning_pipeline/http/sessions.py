@@ -20,7 +20,6 @@ from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.history import Actor, Drift, DriftCause, Source
 from provisioning_pipeline.model.session import CannotTell, Refused, WorkspaceContext
-from provisioning_pipeline.settings import Settings
 
 _HEADERS: Mapping[str, str] = {
     "X-Tenant": "The tenant's slug; its database name where another tenant has that slug, too. Spaces, per cent "
@@ -76,10 +75,9 @@ async def _verified(request: Request, resolver: Resolver) -> Response:
     return Response(None, HTTPStatus.OK, headers)
 
 
-def session_router(settings: Settings, resolver: Resolver, sign_ins: SignIns) -> APIRouter:
-    """The routes for who holds a Clerk session."""
+def session_router(resolver: Resolver, sign_ins: SignIns, per_member: RateLimit) -> APIRouter:
+    """The routes for who holds a Clerk session, and sends it with a program."""
     router = APIRouter(tags=["sessions"])
-    per_member = RateLimit(settings.sign_ins_per_minute, "sign-ins of this member")
 
     @router.get(
         _VERIFY,

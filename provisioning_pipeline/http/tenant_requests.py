@@ -26,6 +26,7 @@ from provisioning_pipeline.ledger.timeline import Timelines
 from provisioning_pipeline.model.api_key import EVERY_TENANT, KeyRefusal, Reach
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+from provisioning_pipeline.model.lifecycle import Lifecycle
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.observe.snapshots import database_names
 from provisioning_pipeline.report.summary import TenantLine, tenant_lines
@@ -375,6 +376,7 @@ async def tenant_page(
     limit: int,
     cursor: str | None,
     state: str | None,
+    lifecycle: Lifecycle | None = None,
     clerk_org_id: str | None,
     reach: Reach,
 ) -> TenantPage:
@@ -383,7 +385,7 @@ async def tenant_page(
     Raises:
         ValueError: when the cursor is none.
     """
-    found = await page(database, _after(cursor), limit + 1, state, clerk_org_id, reach)
+    found = await page(database, _after(cursor), limit + 1, state, clerk_org_id, reach, lifecycle)
     organizations = {row["database_name"]: row.pop("clerk_org_id") for row in found}
     names = [row["database_name"] for row in found[:limit]]
     lines = {line.database_name: line for line in tenant_lines(found[:limit], await Ledger(database).conditions(names))}

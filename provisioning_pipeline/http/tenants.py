@@ -23,6 +23,7 @@ from provisioning_pipeline.http.tenant_requests import (
 )
 from provisioning_pipeline.model.api_key import ApiKey, KeyRefusal, Reach, Scope
 from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline.model.lifecycle import Lifecycle
 from provisioning_pipeline.model.names import is_slug
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 from provisioning_pipeline.settings import Settings
@@ -121,6 +122,7 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=200, description="`next` of the page before.")] = None,
         state: Annotated[Literal["ready", "unwell", "aside"] | None, Query(description="Only these.")] = None,
+        lifecycle: Annotated[Lifecycle | None, Query(description="Only those in this part of their life.")] = None,
         clerk_org_id: Annotated[
             str | None, Query(pattern=r"^[!-~]{1,200}$", description="Only this organization's.")
         ] = None,
@@ -129,7 +131,13 @@ def tenant_router(settings: Settings, requests: Requests, guard: KeyGuard) -> AP
         try:
             page = await requests.ledger.ask(
                 lambda database: tenant_page(
-                    database, limit=limit, cursor=cursor, state=state, clerk_org_id=clerk_org_id, reach=key.reach
+                    database,
+                    limit=limit,
+                    cursor=cursor,
+                    state=state,
+                    lifecycle=lifecycle,
+                    clerk_org_id=clerk_org_id,
+                    reach=key.reach,
                 )
             )
         except ValueError:

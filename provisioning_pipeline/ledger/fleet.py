@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Database, Row
+from provisioning_pipeline.ledger.announcements import Deliveries
 from provisioning_pipeline.ledger.ledger import TENANT_ROW
 from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger, revision
+from provisioning_pipeline.model.announcement import DeliveryCounts
 from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import SET_ASIDE
+from provisioning_pipeline.model.lifecycle import REASON_OF, Lifecycle
 
 READY_BUCKETS: tuple[float, ...] = (5, 10, 30, 60, 120, 300, 600, 1800, 3600, 21600, 86400)
 
@@ -25,6 +28,7 @@ class Fleet:
         clerk_calls_last_run: of the last finished run; None as above.
         ready_counts: tenants that became ready within each of `READY_BUCKETS` seconds, and at all.
         ready_seconds_sum: of all of them.
+        deliveries: webhooks that have not arrived.
     """
 
     conditions: Mapping[tuple[str, str, str], int]
@@ -35,6 +39,7 @@ class Fleet:
     clerk_calls_last_run: int | None
     ready_counts: tuple[int, ...]
     ready_seconds_sum: float
+    deliveries: DeliveryCounts
 
 
 async def fleet(database: Database) -> Fleet:
@@ -97,6 +102,7 @@ async def fleet(database: Database) -> Fleet:
         clerk_calls_last_run=last[0]["calls"],
         ready_counts=(*ready["counts"], ready["every"]),
         ready_seconds_sum=float(ready["sum"]),
+        deliveries=await Deliveries(database).counts(),
     )
 
 
@@ -158,10 +164,12 @@ async def page(
     state: str | None,
     clerk_org_id: str | None,
     reach: Reach = EVERY_TENANT,
+    lifecycle: Lifecycle | None = None,
 ) -> list[Row]:
     """What `Ledger.tenant_rows` has, and clerk_org_id, of up to `most` tenants after a database name, by that name.
 
-    Those in reach; all, or those in one state (`ready`, `unwell`, `aside`), or of one Clerk organization.
+    Those in reach; all, or those in one state (`ready`, `unwell`, `aside`), in one part of their life, or of one Clerk
+    organization.
     """
     return await LedgerTables(database).fetch_if_made(
         f"""
@@ -170,6 +178,7 @@ async def page(
           AND (%(organization)s::text IS NULL OR l.clerk_org_id = %(organization)s)
           AND (%(tenant)s::text IS NULL OR l.slug = %(tenant)s)
           AND (%(prefix)s::text IS NULL OR starts_with(l.slug, %(prefix)s))
+          AND (%(lifecycle)s::text IS NULL OR y.reason = %(lifecycle)s)
           AND (%(state)s::text IS NULL OR %(state)s = CASE
               WHEN c.status = 'True' THEN 'ready' WHEN c.reason = ANY(%(aside)s) THEN 'aside' ELSE 'unwell' END)
         ORDER BY l.database_name COLLATE "C" LIMIT %(most)s
@@ -179,6 +188,7 @@ async def page(
             "most": most,
             "organization": clerk_org_id,
             "state": state,
+            "lifecycle": lifecycle and REASON_OF[lifecycle],
             "aside": sorted(SET_ASIDE),
             "tenant": reach.tenant,
             "prefix": reach.tenant_prefix,

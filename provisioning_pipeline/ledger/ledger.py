@@ -1,6 +1,6 @@
 """Tenants in the ledger: links, intents, conditions. Every method is one short transaction; none decides anything."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from types import MappingProxyType
@@ -10,6 +10,7 @@ import pandas as pd
 from psycopg import errors
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.ledger.announcements import announce
 from provisioning_pipeline.ledger.restarts import take_over
 from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.condition import (
@@ -53,11 +54,16 @@ class Link:
 
 
 class Ledger(LedgerTables):
-    """The ledger in the registry's database; `asked` names the conditions that make a tenant ready."""
+    """The ledger: `asked` names the conditions that make a tenant ready; to `endpoints` we tell what becomes of it."""
 
-    def __init__(self, database: Database, asked: Callable[[], Sequence[ConditionType]] = lambda: ALWAYS_ASKED) -> None:
+    def __init__(
+        self,
+        database: Database,
+        asked: Callable[[], Sequence[ConditionType]] = lambda: ALWAYS_ASKED,
+        endpoints: Collection[str] = (),
+    ) -> None:
         super().__init__(database)
-        self._asked = asked
+        self._asked, self._endpoints = asked, endpoints
 
     async def links(self, only: Sequence[str] | None = None) -> pd.DataFrame:
         """Links, all or by slug or database name; columns of `LINKS`, empty when there is no ledger yet."""
@@ -71,7 +77,8 @@ class Ledger(LedgerTables):
                    l.restarts,
                    -- a tenant with a workspace had a registry row, whichever run wrote its link
                    l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL AS registered,
-                   l.registry_row_gone_at, l.registry_row_settled_at IS NOT NULL AS registry_row_settled
+                   l.registry_row_gone_at, l.registry_row_settled_at IS NOT NULL AS registry_row_settled,
+                   l.database_oid, l.registry_id, l.left_for
             FROM provisioning.tenant_link l
             LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'LoginProved'
             LEFT JOIN provisioning.condition m ON m.database_name = l.database_name AND m.type = 'MembersSynced'
@@ -337,6 +344,7 @@ class Ledger(LedgerTables):
             news = [(name, condition) for name, condition in changed if _is_news(known[name], condition)]
             if news:
                 await connection.execute(_STORE_CHANGES, _as_columns(run_id, news))
+            await announce(connection, known, changed, self._endpoints)
             await connection.execute(
                 _STORE_READY,
                 {

@@ -184,15 +184,17 @@ async def known_rows(registry: Registry) -> KnownRows:
     (row,) = await registry.database.fetch(
         sql.SQL(
             """
-            WITH there AS MATERIALIZED ({names})
+            WITH there AS MATERIALIZED ({names}), ids AS MATERIALIZED ({ids})
             SELECT pg_catalog.count(*) AS known, EXISTS (SELECT 1 FROM there) AS rows,
                    COALESCE(pg_catalog.json_agg(l.database_name ORDER BY l.database_name)
-                       FILTER (WHERE there.name IS NULL), '[]') AS lost
+                       FILTER (WHERE there.name IS NULL AND ids.id IS NULL), '[]') AS lost
             FROM provisioning.tenant_link l LEFT JOIN there ON there.name = l.database_name
+            -- a row with another name in it is not lost
+            LEFT JOIN ids ON ids.id = l.registry_id
             -- a tenant with a workspace had a row, whichever run wrote its link
             WHERE (l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL) AND l.registry_row_gone_at IS NULL
             """
-        ).format(names=names or sql.SQL("SELECT NULL::text AS name WHERE false")),
+        ).format(names=names or sql.SQL("SELECT NULL::text AS name WHERE false"), ids=await registry.ids()),
         own_path=(await registry.described()).runs_code,
     )
     return KnownRows(row["known"], tuple(row["lost"]), None if names is None else row["rows"])

@@ -19,6 +19,8 @@ _TABLES: tuple[tuple[str, LiteralString, LiteralString], ...] = (
     ("intent", "id", f"settled_at < {_BEFORE}"),
     ("tenant_request", "id", f"asked_at < {_BEFORE}"),
     ("refusal", "id", f"last_at < {_BEFORE}"),
+    # one that is still tried again is younger; others are for an address that is no longer in the settings
+    ("webhook_delivery", "id", f"created_at < {_BEFORE} AND (failed_at IS NOT NULL OR next_try_at < {_BEFORE})"),
     ("condition_change", "id", f"at < {_BEFORE}"),
     # after all that names it, so that a timeline can say who was behind it; and as long as rows that it removed can be
     # put back. One that never finished goes as well: it broke off

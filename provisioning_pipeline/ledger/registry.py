@@ -31,6 +31,7 @@ from provisioning_pipeline.ledger.registry_table import (
     namesakes,
     rows_query,
     spelled,
+    text_of,
     whole_text_of,
 )
 from provisioning_pipeline.ledger.schema import registry_refused
@@ -118,6 +119,23 @@ class Registry:
         return sql.SQL("SELECT DISTINCT database_name::text AS name FROM {} WHERE database_name IS NOT NULL").format(
             self.identifier
         )
+
+    async def ids(self) -> sql.Composable:
+        """A query for the ids of all rows; without rows where the table is none, or has no ids. Raises as `rows`."""
+        columns = await self.readable_columns()
+        if "id" not in columns:
+            return sql.SQL("SELECT NULL::text AS id WHERE false")
+        return sql.SQL("SELECT DISTINCT {} AS id FROM {}").format(text_of(columns, "id"), self.identifier)
+
+    async def names_by_id(self, ids: Sequence[str]) -> list[str]:
+        """The database names of the rows with these ids. Raises as `rows`."""
+        columns = await self.readable_columns()
+        if not ids or not {"id", *MUST_HAVE} <= columns.keys():
+            return []
+        query = sql.SQL("SELECT database_name::text AS name FROM {} WHERE {} = ANY(%s)").format(
+            self.identifier, text_of(columns, "id")
+        )
+        return [row["name"] for row in await self.read(query, [list(ids)]) if row["name"]]
 
     async def read(self, query: sql.Composed, parameters: Parameters = None, *, own_path: bool = False) -> list[Row]:
         """Rows of a query over the table; `own_path` as in `Database.transaction`.

@@ -286,7 +286,7 @@ def rows_query(registry: Table, people: Table, *, some: bool) -> sql.Composed:
         ), persons AS MATERIALIZED ({persons})
         SELECT {database} AS database_name, {slug} AS slug, {name} AS name,
                {status} AS status, {clerk} AS clerk_org_id, {workspace} AS workspace_id,
-               {asked} AS twenty_admin_email, COALESCE(named.email, owner.email) AS admin_email,
+               {asked} AS twenty_admin_email, {id} AS registry_id, COALESCE(named.email, owner.email) AS admin_email,
                CASE WHEN named.email IS NOT NULL THEN named.name ELSE owner.name END AS admin_name
         FROM chosen r {named} {owner} LIMIT {most}
         """
@@ -299,6 +299,7 @@ def rows_query(registry: Table, people: Table, *, some: bool) -> sql.Composed:
         clerk=text_of(columns, "r", "clerk_org_id"),
         workspace=text_of(columns, "r", workspace),
         asked=text_of(columns, "r", ASKED_ADMIN_COLUMN),
+        id=text_of(columns, "r", "id"),
         # a right to read these columns is enough
         used=sql.SQL(", ").join(sql.Identifier("r", name) for name in USED if name in columns),
         table=registry.identifier,

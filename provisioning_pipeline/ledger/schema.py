@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SCHEMA = "provisioning"
-HEAD = "0013"
+HEAD = "0015"
 """The revision that this code works with; a test compares it with Alembic's own head."""
 OTHER_TABLES: Final = """
 SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('provisioning') AND relkind = 'r'
@@ -82,7 +82,7 @@ async def _state(database: Database) -> tuple[str | None, bool]:
     """The revision, and whether the newest table is there."""
     try:
         rows = await database.fetch(
-            "SELECT version_num, to_regclass('provisioning.offboarding') IS NOT NULL AS whole "
+            "SELECT version_num, to_regclass('provisioning.webhook_delivery') IS NOT NULL AS whole "
             "FROM provisioning.alembic_version"
         )
     except InsufficientPrivilege as error:

@@ -1,13 +1,14 @@
 """Requests for reconciliations in the ledger: each one once, each with a pending review until a run has made it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 
-from provisioning_pipeline.clients.postgres import anew_if_lost
+from provisioning_pipeline.clients.postgres import Row, anew_if_lost
 from provisioning_pipeline.ledger.locks import request_lock
 from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.api_key import KeyRefusal
+from provisioning_pipeline.model.condition import SET_ASIDE, Reason
 from provisioning_pipeline.model.tenant_request import Caller, Conflict
 
 TENANT_MANAGER = "tenant-manager"
@@ -100,6 +101,75 @@ class TenantRequests(LedgerTables):
                     [TENANT_MANAGER, database_name],
                 )
         return Request(row[0], database_name, None)
+
+    async def known(self, names: Sequence[str] | None) -> list[Row]:
+        """Tenants, all or those with these slugs or database names: database_name, slug, excluded, gone."""
+        return await self.database.fetch(
+            """
+            SELECT l.database_name, l.slug, COALESCE(c.reason = ANY(%(aside)s), false) AS excluded,
+                   COALESCE(c.reason = %(gone)s, false) AS gone
+            FROM provisioning.tenant_link l
+            LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
+            WHERE %(names)s::text[] IS NULL OR l.database_name = ANY(%(names)s) OR l.slug = ANY(%(names)s)
+            ORDER BY l.database_name
+            """,
+            {
+                "names": None if names is None else list(names),
+                "aside": sorted(SET_ASIDE),
+                "gone": Reason.TENANT_GONE,
+            },
+        )
+
+    @anew_if_lost
+    async def add_many(self, slugs: Mapping[str, str], caller: Caller) -> list[Request]:
+        """Store a request for each of these tenants (database name → slug), and a pending review; all or nothing.
+
+        Has to be the first under the caller's key, which the first of the rows carries: see `alone` and `earlier`.
+        """
+        if not slugs:
+            return []
+        names = sorted(slugs)
+        keys = [caller.idempotency_key, *[None] * (len(names) - 1)]
+        async with self.database.transaction() as connection:
+            # the same order in every process, so that two of them cannot deadlock
+            await connection.execute(
+                """
+                INSERT INTO provisioning.tenant_link AS l (database_name, slug, marked_at, marked_by)
+                SELECT name, slug, now(), %(trigger)s FROM unnest(%(names)s::text[], %(slugs)s::text[]) AS n(name, slug)
+                ORDER BY name
+                ON CONFLICT (database_name) DO UPDATE SET
+                    marked_at = greatest(l.marked_at, now()), marked_by = excluded.marked_by
+                """,
+                {"trigger": TENANT_MANAGER, "names": names, "slugs": [slugs[name] for name in names]},
+            )
+            cursor = await connection.execute(
+                """
+                INSERT INTO provisioning.tenant_request (database_name, api_key_id, idempotency_key, fingerprint)
+                SELECT name, %s, key, %s FROM unnest(%s::text[], %s::text[]) AS n(name, key)
+                RETURNING id, database_name
+                """,
+                [caller.api_key_id, caller.fingerprint, names, keys],
+            )
+            return [Request(row[0], row[1], None) for row in await cursor.fetchall()]
+
+    async def open_runs(self, names: Sequence[str]) -> dict[str, str]:
+        """Database name → the last run that was launched for it by request, of those whose run has not ended."""
+        rows = await self.database.fetch_tuples(
+            """
+            SELECT DISTINCT ON (q.database_name) q.database_name,
+                   CASE WHEN COALESCE(r.finished_at, r.ended_at) IS NULL THEN q.run_id END
+            FROM provisioning.tenant_request q LEFT JOIN provisioning.run r ON r.run_id = q.run_id
+            WHERE q.database_name = ANY(%s) AND q.run_id IS NOT NULL ORDER BY q.database_name, q.id DESC
+            """,
+            [list(names)],
+        )
+        return {name: run_id for name, run_id in rows if run_id is not None}
+
+    async def launched_many(self, ids: Sequence[int], run_id: str) -> None:
+        """Store the run that was launched for these requests."""
+        await self.database.execute(
+            "UPDATE provisioning.tenant_request SET run_id = %s WHERE id = ANY(%s)", [run_id, list(ids)]
+        )
 
     async def launched(self, request: Request, run_id: str) -> None:
         """Store the run that was launched for a request."""

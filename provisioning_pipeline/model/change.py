@@ -135,6 +135,10 @@ def _renamed(plan: "TenantPlan") -> str:
     return plan.address.subdomain if plan.address else "another address"
 
 
+def _organizations(plan: "TenantPlan") -> str:
+    return f"{plan.tenant.clerk_org_id}, and no longer {plan.organization_before}"
+
+
 ADOPT_DATABASE: Final = Change(
     "adopt database",
     sign="+",
@@ -152,6 +156,28 @@ FOLLOW_ADDRESS: Final = Change(
     lines=lambda plan: (f"follow address: the workspace was renamed to {_renamed(plan)} in Twenty",),
     drift=lambda plan, _: Cause(
         DriftCause.TWENTY, Source.WORKSPACE, Actor.TWENTY, f"The workspace was renamed to {_renamed(plan)}."
+    ),
+)
+FOLLOW_DATABASE: Final = Change(
+    "follow database",
+    where=Where.REGISTRY,
+    lines=lambda plan: (f"follow database: its registry row names it now, and no longer {plan.moved_from}",),
+    drift=lambda plan, _: Cause(
+        DriftCause.TENANT_MANAGER,
+        Source.REGISTRY,
+        Actor.TENANT_MANAGER,
+        f"Its registry row names {plan.tenant.database_name} now, and no longer {plan.moved_from}.",
+    ),
+)
+FOLLOW_ORGANIZATION: Final = Change(
+    "follow organization",
+    where=Where.REGISTRY,
+    lines=lambda plan: (f"follow organization: {_organizations(plan)}",),
+    drift=lambda plan, _: Cause(
+        DriftCause.TENANT_MANAGER,
+        Source.REGISTRY,
+        Actor.TENANT_MANAGER,
+        f"It has another Clerk organization: {_organizations(plan)}.",
     ),
 )
 RESTART_TENANT: Final = Change("start anew", where=Where.REGISTRY)

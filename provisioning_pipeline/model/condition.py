@@ -171,6 +171,8 @@ class Reason(StrEnum):
     TENANT_GONE = "TenantGone"
     REGISTRY_ROW_GONE = "RegistryRowGone"
     REGISTRY_IN_DOUBT = "RegistryInDoubt"
+    MOVE_IN_DOUBT = "MoveInDoubt"
+    DATABASE_LEFT = "DatabaseLeft"
     REGISTRY_AMBIGUOUS = "RegistryAmbiguous"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
     REGISTRY_REFUSED = "RegistryRefused"
@@ -256,7 +258,7 @@ class Reason(StrEnum):
     ALL_TRUE = "AllTrue"
 
 
-SET_ASIDE = frozenset({Reason.TENANT_SUSPENDED, Reason.TENANT_GONE, Reason.REGISTRY_ROW_GONE})
+SET_ASIDE = frozenset({Reason.TENANT_SUSPENDED, Reason.TENANT_GONE, Reason.REGISTRY_ROW_GONE, Reason.DATABASE_LEFT})
 """Reasons for which nothing is wanted of a tenant: it is neither ready nor unwell."""
 
 

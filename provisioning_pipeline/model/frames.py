@@ -17,8 +17,11 @@ Columns = tuple[str, ...]
 INVALID, CLOSED = "invalid", "closed"
 """States of a database to which no one can connect: its DROP was interrupted, or it takes no connections."""
 
-DATABASES: Final[Columns] = ("database_name", "trouble")
-"""Tenant databases on the cluster; templates are not among them. `trouble`: INVALID, CLOSED, or None."""
+DATABASES: Final[Columns] = ("database_name", "trouble", "oid")
+"""Tenant databases on the cluster; templates are not among them. `trouble`: INVALID, CLOSED, or None.
+
+`oid` is the cluster's own number for it, which stays when it is renamed; None where that was not read.
+"""
 
 REGISTRY: Final[Columns] = (
     "database_name",  # text, the join key
@@ -30,6 +33,7 @@ REGISTRY: Final[Columns] = (
     "clerk_org_id",
     "workspace_id",  # what the registry believes; uuid as text
     "twenty_admin_email",  # the admin that the tenant manager named over HTTP, in a column of ours
+    "registry_id",  # the row's own id as text; None where the table has none
 )
 """Rows of the tenant manager's registry. `database_url` is never read."""
 
@@ -53,6 +57,9 @@ LINKS: Final[Columns] = (
     "registered",  # bool: the tenant had a registry row at least once
     "registry_row_gone_at",  # datetime: since when this row is missing; None: it is there, or its loss is not believed
     "registry_row_settled",  # bool: it is settled that it was taken away
+    "database_oid",  # int: the number of its database on the cluster when a run last looked; None: not known
+    "registry_id",  # the id of its registry row when a run last read it, as text
+    "left_for",  # the tenant that had this name goes by that one now
 )
 """Our own rows: which workspace on which server is whose."""
 

@@ -150,6 +150,18 @@ _REGISTERED: Mapping[Reason, Explanation] = {
         "without a row.",
         "Have the registry's rows put back, or approve their loss under the name that plan and report show.",
     ),
+    Reason.MOVE_IN_DOUBT: Explanation(
+        "A registry row that was one tenant's names another database now, and the rest does not fit: that database is "
+        "another tenant's, or two tenants changed places, or nothing but a number says that it is the same tenant. The "
+        "tenants that the message names [stay as they are](operations.md#moves), with their workspaces.",
+        "Have the tenant manager write each tenant's own database, slug and clerk_org_id into its row.",
+    ),
+    Reason.DATABASE_LEFT: Explanation(
+        "The tenant that had this database has [another one](operations.md#moves) by its registry row, and took its "
+        "workspace along. We do not adopt the database that it left.",
+        "Drop the database when nothing there is needed any more.",
+        "If another tenant is to have it, register it: the row makes it that tenant's.",
+    ),
     Reason.REGISTRY_AMBIGUOUS: Explanation(
         "Several rows name this database, or the same workspace. Or a row without a database spells this one's name "
         "differently (capitals, a blank, more than the 63 bytes that PostgreSQL keeps), so we do not adopt it.",
@@ -197,8 +209,9 @@ _WORKSPACE_READY: Mapping[Reason, Explanation] = {
         "See the [grants](installation.md#database-privileges).",
     ),
     Reason.SERVER_NOT_CONFIGURED: Explanation(
-        "The tenant lives on a server whose name is not in the settings.",
+        "The tenant lives on a server whose name is not in the settings. We move no workspace to another server.",
         "Put the server back into the settings under the same name.",
+        "[Moves](operations.md#moves) says what to do if the tenant is to live elsewhere.",
     ),
     Reason.CREDENTIALS_REFUSED: Explanation(
         "Twenty refuses the service account's password. As the error of a whole run, Clerk refuses its key.",

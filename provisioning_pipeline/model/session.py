@@ -109,6 +109,7 @@ class Refusal(StrEnum):
     FOREIGN_ORIGIN = "foreign_origin"
     IMPERSONATED = "impersonated"
     ACCOUNT_UNPROVEN = "account_unproven"
+    NOT_A_NAVIGATION = "not_a_navigation"
 
 
 UNAUTHENTICATED = frozenset(

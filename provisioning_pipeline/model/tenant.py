@@ -211,6 +211,8 @@ class TenantPlan:
         look_again_seconds: after how long there is something to be done; None: after the usual wait.
         lost_admin: Twenty user id of the stored admin, who does not stand for the tenant any more; None: they do.
         renamed_from: what its database was called when its workspace was made; None: it was not renamed.
+        moved_from: the database name by which the ledger still knows it; None: its own.
+        organization_before: the Clerk organization that it had until now, if it has another one; else None.
     """
 
     tenant: Tenant
@@ -232,6 +234,8 @@ class TenantPlan:
     look_again_seconds: float | None = None
     lost_admin: str | None = None
     renamed_from: str | None = None
+    moved_from: str | None = None
+    organization_before: str | None = None
 
     @property
     def needs_work(self) -> bool:
@@ -278,6 +282,8 @@ class Plan:
         row_settled: those of which it is settled now that their row was taken away.
         kept_rows: those whose row is missing, which is not believed yet.
         came_back: (database name, workspace id) of offboardings that end: the tenant is back, or an operator says so.
+        registry_ids: (database name, id of its registry row) where the ledger does not know that id yet.
+        database_oids: (database name, the cluster's number for it) likewise.
         asked_admins: (database name, e-mail) of admins who were named over HTTP and do not stand in the registry yet.
     """
 
@@ -302,6 +308,8 @@ class Plan:
     came_back: tuple[tuple[str, str], ...] = ()
     kept_rows: frozenset[str] = frozenset()
     asked_admins: tuple[tuple[str, str], ...] = ()
+    registry_ids: tuple[tuple[str, str], ...] = ()
+    database_oids: tuple[tuple[str, int], ...] = ()
 
     @property
     def work(self) -> tuple[TenantPlan, ...]:

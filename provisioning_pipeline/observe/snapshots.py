@@ -209,7 +209,8 @@ async def inspect_databases(
 # a database whose DROP was interrupted is marked by a connection limit of -2
 _NAMES: LiteralString = """
     SELECT COALESCE(json_agg(datname ORDER BY datname), '[]') AS names,
-           COALESCE(json_object_agg(datname, trouble) FILTER (WHERE trouble IS NOT NULL), '{}') AS troubles
+           COALESCE(json_object_agg(datname, trouble) FILTER (WHERE trouble IS NOT NULL), '{}') AS troubles,
+           COALESCE(json_agg(oid::bigint ORDER BY datname), '[]') AS oids
     FROM pg_database, LATERAL (SELECT CASE
         WHEN datconnlimit = -2 THEN 'invalid' WHEN NOT datallowconn OR datconnlimit = 0 THEN 'closed' END) t(trouble)
     WHERE datname ~ %(pattern)s AND NOT datistemplate AND datname <> ALL(%(excluded)s)
@@ -220,22 +221,21 @@ async def database_names(
     cluster: Database, pattern: str, excluded: Sequence[str], only: Sequence[str] | None = None
 ) -> list[str]:
     """The names of the tenant databases, or of those in `only`, in one query over the catalogue, sorted."""
-    names, _ = await _names(cluster, pattern, excluded, only)
-    return names
+    return (await _names(cluster, pattern, excluded, only))[0]
 
 
 async def tenant_databases(
     cluster: Database, pattern: str, excluded: Sequence[str], only: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """The same as a frame with the columns of `DATABASES`."""
-    names, troubles = await _names(cluster, pattern, excluded, only)
-    return frame(DATABASES, [(name, troubles.get(name)) for name in names])
+    names, troubles, oids = await _names(cluster, pattern, excluded, only)
+    return frame(DATABASES, [(name, troubles.get(name), oid) for name, oid in zip(names, oids, strict=True)])
 
 
 async def _names(
     cluster: Database, pattern: str, excluded: Sequence[str], only: Sequence[str] | None
-) -> tuple[list[str], dict[str, str]]:
-    """The names, and what is wrong with those to which nothing can connect.
+) -> tuple[list[str], dict[str, str], list[int]]:
+    """The names, what is wrong with those to which nothing can connect, and the number of each on the cluster.
 
     One row of JSON: ten thousand rows cost more than the query.
     """
@@ -245,7 +245,7 @@ async def _names(
     else:
         # a condition of its own, so that a few names go by the index
         (row,) = await cluster.fetch(_NAMES + " AND datname = ANY(%(only)s)", parameters | {"only": list(only)})
-    return list(row["names"]), dict(row["troubles"])
+    return list(row["names"]), dict(row["troubles"]), list(row["oids"])
 
 
 # --- Twenty servers ---------------------------------------------------------------------------------------------------

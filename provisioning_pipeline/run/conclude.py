@@ -1,6 +1,7 @@
 """The end of a run: a summary from the ledger, its report, and the run's row."""
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -15,14 +16,19 @@ from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.runs import CutRuns
 from provisioning_pipeline.ledger.servers import Certificates, Contracts
 from provisioning_pipeline.model.contract import Certified, certified
+from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.report import page
 from provisioning_pipeline.report.summary import Summary, TenantLine, outcome_lines, tenant_lines
+from provisioning_pipeline.run.announcing import Delivered, deliver
 from provisioning_pipeline.run.connections import Connections
 from provisioning_pipeline.run.contracts import measured
 from provisioning_pipeline.run.work import Totals
 from provisioning_pipeline.settings import Settings
 
+_LOG = logging.getLogger(__name__)
 _RUNS_SHOWN = 30
+_SEND_SECONDS = 10.0
+"""How long a run sends webhooks at its end; the sensor sends what is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +95,24 @@ async def conclude(
     summary = replace(summary, history=(*summary.history, point(run)))
     # what was done is remembered whether or not its report can be written
     await history.finish_run(run)
+    await _announce(connections)
     try:
         path = await asyncio.to_thread(page.write, summary, settings.report_path, readers=settings.files_readable_by)
     except NotWritten as refusal:
         return Concluded(summary, None, str(refusal))
     await history.store_report(run_id, str(path))
     return Concluded(summary, path)
+
+
+async def _announce(connections: Connections) -> None:
+    """Send the webhooks that are due. What cannot be sent now undoes nothing: it is in the ledger, and sent later."""
+    try:
+        delivered = await deliver(connections.settings, connections.ledger.database, seconds=_SEND_SECONDS)
+    except Fault as fault:
+        _LOG.warning("Webhooks that leave wait for the next run or sensor: %s", fault)
+        return
+    if delivered != Delivered():
+        _LOG.info("%s", delivered)
 
 
 async def last_summary(ledger: Ledger, removed_rows: RemovedRows, settings: Settings) -> Summary | None:

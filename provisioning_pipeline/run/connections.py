@@ -228,7 +228,7 @@ async def connect(
                 most_of_all=connections_needed(settings).registry,
             )
         )
-        ledger = Ledger(registry_database, questions)
+        ledger = Ledger(registry_database, questions, tuple(settings.webhook_endpoints))
         history = History(registry_database)
         journal = Journal(history)
         # before the connections end, whatever ends them; what the ledger does not take then is lost

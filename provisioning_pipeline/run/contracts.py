@@ -270,7 +270,7 @@ def shown(settings: Settings) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        if not isinstance(value, SecretStr) and name != "twenty_servers":
+        if not isinstance(value, SecretStr) and name not in ("twenty_servers", "webhook_urls"):
             found[f"{PREFIX}{name.upper()}"] = _as_set(value)
     for server in settings.servers:
         rules = f", capacity {server.capacity or 'unlimited'}" + (

@@ -12,7 +12,7 @@ import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.organizations import Match, admin_candidates, unread_organizations
-from provisioning_pipeline.decide.placement import Placement, retirements_of, unactivated
+from provisioning_pipeline.decide.placement import Placement, retirements_of, told_to_stay, unactivated
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import BadInput
 from provisioning_pipeline.model.frames import ClerkSnapshot, frame, records
@@ -248,6 +248,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None, order: O
         notes=(
             *notes(seen, settings, weighed, overs, retirements, missed=len(missing)),
             *notes_of_endings(locked, offboarded),
+            *told_to_stay(((entry.tenant, str(entry.server)) for entry in drafts if entry.workspace_id), placement),
         ),
         came_back=tuple(back.items()),
         retirements=retirements,
@@ -373,10 +374,17 @@ def clerk_read(clerk: ClerkSnapshot) -> ClerkRead:
 
 def _registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
     """What the ledger does not know yet about registry rows, and the registry about admins who were asked for."""
-    registered, row_gone, settled, asked = [], [], [], []
+    registered, row_gone, settled, asked, ids, oids = [], [], [], [], [], []
+    several = set(seen.registry["registry_id"][seen.registry["registry_id"].duplicated()])
     for found in seen.detected:
         name, link, row = found.tenant.database_name, found.link or {}, found.registry
         missing = link.get("registry_row_gone_at") is not None
+        if found.in_doubt:
+            continue
+        if row is not None and row["registry_id"] not in (None, link.get("registry_id"), *several):
+            ids.append((name, str(row["registry_id"])))
+        if found.oid is not None and found.eligible and found.oid != link.get("database_oid"):
+            oids.append((name, int(found.oid)))
         if row is not None and (not link.get("registered") or missing):
             registered.append(name)
         if row is None and link.get("registered") and not missing and name not in seen.loss.kept:
@@ -391,6 +399,8 @@ def _registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
         "row_gone": tuple(row_gone),
         "row_settled": tuple(settled),
         "asked_admins": tuple(asked),
+        "registry_ids": tuple(ids),
+        "database_oids": tuple(oids),
     }
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
+from typing import Any
 from uuid import UUID
 
 import pandas as pd
@@ -23,22 +24,18 @@ from provisioning_pipeline.decide.detection import (
     weigh_loss,
 )
 from provisioning_pipeline.decide.lifecycle import LifecyclePolicy, with_lives
-from provisioning_pipeline.decide.ownership import AccountKey
+from provisioning_pipeline.decide.moves import Moves, moves_of
+from provisioning_pipeline.ledger.moves import names_by_signs
 from provisioning_pipeline.ledger.offboardings import Offboardings
 from provisioning_pipeline.ledger.organizations import claims, known_rows
-from provisioning_pipeline.ledger.schema import has_ledger
 from provisioning_pipeline.model.access_lock import AccessLock
-from provisioning_pipeline.model.condition import ConditionType
-from provisioning_pipeline.model.fault import BadInput, Fault, FaultKind
+from provisioning_pipeline.model.fault import BadInput
 from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
 from provisioning_pipeline.model.history import KnownRows
 from provisioning_pipeline.model.names import namesakes_of
 from provisioning_pipeline.model.offboarding import Offboarding
-from provisioning_pipeline.model.people import Departure, Evidence
-from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.model.tenant_database import Inspection, LastInspection
 from provisioning_pipeline.observe.snapshots import (
-    departures,
     inspect_databases,
     some_organizations,
     tenant_databases,
@@ -49,16 +46,11 @@ from provisioning_pipeline.observe.snapshots import (
     with_users,
 )
 from provisioning_pipeline.run.connections import Connections, cluster_url_for
-from provisioning_pipeline.run.decide import Deciding
 from provisioning_pipeline.run.seen import (
-    Answers,
-    Demotion,
-    Questions,
     RegistryTable,
     Seen,
 )
 from provisioning_pipeline.steps.databases.plan.tenant_databases import DatabasePolicy, due
-from provisioning_pipeline.steps.members.changes import ADD_MEMBER, INVITE_MEMBER, WITHDRAW_INVITATION
 from provisioning_pipeline.steps.workspaces.plan.planner import databases_without_workspace
 
 
@@ -131,7 +123,6 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
         theirs = await twenty_servers(settings.servers, connections.twenty_databases, settings.tenant_database_pattern)
         return await _with_member_records(connections, theirs, links)
 
-    locks, offboardings = await _endings(connections)
     frames = all_of(
         [
             connections.registry.rows(),
@@ -149,13 +140,16 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
         both(twenty_with_member_records(), whole_instance(connections.clerk)),
     )
     registry, member_links, user_links, intents, databases = ours
+    moves = moves_of(registry, links)
+    links = moves.of_links(links)
+    locks, offboardings = await _endings(connections, moves)
     known = _known(links)
-    lost = known - set(registry["database_name"])
+    lost = known - set(registry["database_name"]) - moves.doubts.keys()
     # by what was read for this plan: a table that is being loaded says something else a moment later
     found = KnownRows(len(known), tuple(lost), not registry.empty if await connections.registry.columns() else None)
     gone = lost - set(databases["database_name"])
     loss = weigh_loss(connections.registry.table, found, loss_budget(settings, approved), dropped=gone)
-    detected = detect(databases, registry, links, DetectionPolicy.of(settings), loss)
+    detected = detect(databases, registry, links, DetectionPolicy.of(settings), loss, moves)
     detected = with_lives(detected, offboardings, loss, LifecyclePolicy.of(settings), looked_at)
     inspections = await _inspect(connections, detected, looked_at, written, last)
     dropped = frozenset(last.keys() - written.keys())
@@ -164,17 +158,17 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
         registry,
         twenty,
         clerk,
-        member_links,
+        moves.of(member_links),
         user_links,
-        intents,
-        taken_over,
+        moves.of(intents),
+        _followed(taken_over, moves),
         inspections,
         looked_at,
         dropped,
         loss,
-        claimed,
+        moves.of_claims(claimed),
         tenant_role,
-        once_at_clerk=await connections.inserted.known_at_clerk(list(inspections)),
+        once_at_clerk=await _once_at_clerk(connections, inspections, moves),
         locks=locks,
         offboardings=offboardings,
     )
@@ -188,12 +182,18 @@ async def _some(
     looked_at = await connections.reviews.now()
     # a database without a row gets a slug of its own: rows with that slug are read too, so it stays unique
     wanted = [*names, *(slug for name in names for slug in namesakes_of(name))]
-    registry, links = await all_of([connections.registry.rows(wanted), connections.ledger.links(wanted)])
+    # a database that was renamed is known by another name
+    here = await _databases(connections, names)
+    wanted += await names_by_signs(connections.ledger.database, ids=(), oids=[int(oid) for oid in here["oid"]])
+    registry, links = await _rows_and_links(connections, wanted)
+    moves = moves_of(registry, links)
     databases = [*names, *registry["database_name"], *links["database_name"]]
+    links = moves.of_links(links)
     (member_links, intents), once_at_clerk = await both(
         both(members.member_links(databases), members.intents(databases)),
-        connections.inserted.known_at_clerk(databases),
+        _once_at_clerk(connections, databases, moves),
     )
+    member_links, intents = moves.of(member_links), moves.of(intents)
     loss = await registry_loss(connections, approved)
     found, twenty = await both(
         _databases(connections, databases),
@@ -205,16 +205,20 @@ async def _some(
         ),
     )
     # rows that are back since these were read
-    back = _known(links) - set(registry["database_name"]) - loss.lost
+    back = _known(links) - set(registry["database_name"]) - loss.lost - moves.doubts.keys()
     loss = replace(loss, kept=loss.kept | back)
-    detected = _chosen(detect(found, registry, links, DetectionPolicy.of(settings), loss), names, by_hand=by_hand)
-    locks, offboardings = await _endings(connections)
+    detected = detect(found, registry, links, DetectionPolicy.of(settings), loss, moves)
+    detected = _chosen(detected, names, moves, by_hand=by_hand)
+    locks, offboardings = await _endings(connections, moves)
     policy = replace(LifecyclePolicy.of(settings), settled_by_hand=settles)
     detected = with_lives(detected, offboardings, loss, policy, looked_at)
     chosen = [entry.tenant.database_name for entry in detected]
     clerk, (taken_over, inspections) = await both(
         _organizations(connections, detected),
-        both(members.taken_over(chosen, also_left=True), _inspect(connections, detected, looked_at, only=chosen)),
+        both(
+            members.taken_over([*chosen, *(moves.before.get(name, name) for name in chosen)], also_left=True),
+            _inspect(connections, detected, looked_at, only=chosen),
+        ),
     )
     old = [member.email for found in inspections.values() for place in found.workspaces for member in place.members]
     emails = sorted({*clerk.users["email"].dropna(), *intents["email"], *old})
@@ -237,20 +241,24 @@ async def _some(
         member_links,
         pd.concat([user_links, rivals], ignore_index=True).drop_duplicates(),
         intents,
-        taken_over,
+        _followed(taken_over, moves),
         inspections,
         looked_at,
         loss=loss,
-        claims=claimed,
+        claims=moves.of_claims(claimed),
         once_at_clerk=once_at_clerk,
         locks=locks,
         offboardings=offboardings,
     )
 
 
-async def _endings(connections: Connections) -> tuple[dict[str, AccessLock], dict[str, Offboarding]]:
+async def _endings(connections: Connections, moves: Moves) -> tuple[dict[str, AccessLock], dict[str, Offboarding]]:
     """Database name → lock, and offboarding: few tenants have one, so that all of them are read."""
-    return await both(connections.access_locks.all(), Offboardings(connections.ledger.database).all())
+    locks, offboardings = await both(connections.access_locks.all(), Offboardings(connections.ledger.database).all())
+    return (
+        {moves.now(name): lock for name, lock in locks.items()},
+        {moves.now(name): offboarding for name, offboarding in offboardings.items()},
+    )
 
 
 async def _with_member_records(connections: Connections, twenty: TwentySnapshot, links: pd.DataFrame) -> TwentySnapshot:
@@ -259,6 +267,40 @@ async def _with_member_records(connections: Connections, twenty: TwentySnapshot,
     if connections.settings.name_changes != "restore":
         return twenty
     return await with_member_names(twenty, connections.twenty_databases, links)
+
+
+async def _rows_and_links(connections: Connections, wanted: Sequence[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Registry rows and links by slug or database name; with those that may be of the same tenants by other signs."""
+    names = list(dict.fromkeys(wanted))
+    while True:
+        registry, links = await all_of([connections.registry.rows(names), connections.ledger.links(names)])
+        ids = sorted(set(registry["registry_id"].dropna()) ^ set(links["registry_id"].dropna()))
+        new = registry[~registry["database_name"].isin(set(links["database_name"]))]
+        theirs, ours = await both(
+            connections.registry.names_by_id(ids),
+            names_by_signs(
+                connections.ledger.database,
+                ids=ids,
+                slugs=sorted(set(new["slug"].dropna())),
+                organizations=sorted(set(new["clerk_org_id"].dropna())),
+                workspaces=_uuids(new["workspace_id"].dropna()),
+            ),
+        )
+        known = {*registry["database_name"], *links["database_name"], *names}
+        more = sorted({*theirs, *ours} - known)
+        if not more:
+            return registry, links
+        names += more
+
+
+def _followed(rows: Sequence[Mapping[str, Any]], moves: Moves) -> list[dict[str, Any]]:
+    return [{**row, "database_name": moves.now(row["database_name"])} for row in rows]
+
+
+async def _once_at_clerk(connections: Connections, names: Iterable[str], moves: Moves) -> list[tuple[str, str]]:
+    asked = [*names]
+    found = await connections.inserted.known_at_clerk([*asked, *(moves.before.get(name, name) for name in asked)])
+    return [(moves.now(name), email) for name, email in found]
 
 
 def _known(links: pd.DataFrame) -> set[str]:
@@ -328,10 +370,10 @@ def _uuids(values: Iterable[object]) -> list[str]:
     return found
 
 
-def _chosen(detected: Sequence[Detected], names: Sequence[str] | None, *, by_hand: bool) -> list[Detected]:
-    if names is None:
-        return list(detected)
-    chosen = [found for found in detected if {found.tenant.slug, found.tenant.database_name} & set(names)]
+def _chosen(detected: Sequence[Detected], names: Sequence[str], moves: Moves, *, by_hand: bool) -> list[Detected]:
+    """Those that were asked for; of a tenant that has moved, both names, as both change."""
+    asked = {*names, *(moves.now(name) for name in names), *(moves.before.get(name, name) for name in names)}
+    chosen = [found for found in detected if {found.tenant.slug, found.tenant.database_name} & asked]
     known = {name for found in chosen for name in (found.tenant.slug, found.tenant.database_name)}
     unknown = [name for name in names if name not in known]
     if unknown and by_hand:
@@ -340,119 +382,3 @@ def _chosen(detected: Sequence[Detected], names: Sequence[str] | None, *, by_han
             "status` lists them."
         )
     return chosen
-
-
-async def answering(connections: Connections, deciding: Deciding) -> Plan:
-    """The plan, once everything that deciding asks on the way is answered.
-
-    Raises:
-        Fault: when the ledger cannot be read, or Clerk refuses the key.
-    """
-    questions = next(deciding)
-    while True:
-        answers = await ask(connections, questions)
-        try:
-            questions = deciding.send(answers)
-        except StopIteration as decided:
-            plan: Plan = decided.value
-            return plan
-
-
-async def ask(connections: Connections, questions: Questions) -> Answers:
-    """The answers to one round of questions; nothing is sent anywhere for what is empty.
-
-    Raises:
-        Fault: when the ledger cannot be read, or Clerk refuses the key.
-    """
-    joins, added, watched_since = await _joins(connections, questions.demotions)
-    return Answers(
-        accounts=await _accounts(connections, questions.accounts),
-        departures=await _departures(connections, questions.departures),
-        invitations=frozenset(
-            await connections.members.invited(INVITE_MEMBER, WITHDRAW_INVITATION, questions.invitations)
-        ),
-        emails=await _known_at_clerk(connections, questions.emails),
-        joins=joins,
-        added=frozenset(added),
-        watched_since=watched_since,
-        held=await _held(connections, questions.held),
-    )
-
-
-async def _accounts(connections: Connections, wanted: frozenset[AccountKey]) -> dict[AccountKey, Evidence]:
-    """Of one whose server cannot be asked now nothing is known: no one is raised before their step asks again."""
-    by_server: dict[str, list[str]] = {}
-    for server, account in sorted(wanted):
-        by_server.setdefault(server, []).append(account)
-    databases, accounts = connections.twenty_databases, connections.accounts
-    found: dict[AccountKey, Evidence] = {}
-    for server, ids in by_server.items():
-        if server not in databases:
-            continue
-        try:
-            facts = await databases[server].account_facts(ids)
-        except Fault:
-            continue
-        origins = await accounts.origins(server, ids)
-        vouched = {known.twenty_user_id: known.email for known in await accounts.vouched(server, ids)}
-        moves = await accounts.moves(server, ids)
-        for row in facts:
-            user = row["user_id"]
-            found[server, user] = Evidence(
-                row["email"],
-                row["verified"],
-                row["created_at"],
-                origins.get(user),
-                vouched.get(user),
-                moves.get((user, row["email"])),
-                row["workspaces"],
-            )
-    return found
-
-
-async def _departures(connections: Connections, missing: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Departure]:
-    """The second witness, with the time of Clerk's own event where it says none."""
-    found = await departures(connections.clerk, missing)
-    times = await connections.reviews.happened_at([key for key, gone in found.items() if gone.changed_at is None])
-    return found | {key: replace(found[key], changed_at=int(at.timestamp() * 1000)) for key, at in times.items()}
-
-
-async def _known_at_clerk(connections: Connections, emails: frozenset[str]) -> frozenset[str] | None:
-    if not emails:
-        return frozenset()
-    try:
-        return await connections.clerk.known_emails(emails)
-    except Fault as fault:
-        if fault.kind is FaultKind.SERVER:
-            raise
-        return None
-
-
-async def _held(connections: Connections, names: Sequence[str]) -> dict[str, frozenset[ConditionType]]:
-    if not names or not await has_ledger(connections.history.database):
-        return {}
-    return {name: before.held for name, before in (await connections.history.before(names)).items()}
-
-
-_Times = dict[tuple[str, str, str], tuple[datetime, datetime, datetime]]
-
-
-async def _joins(
-    connections: Connections, demotions: Sequence[Demotion]
-) -> tuple[_Times, set[tuple[str, str]], dict[str, datetime]]:
-    """Of a server that cannot be asked now no one is known, and every demotion there counts against the budget."""
-    if not demotions:
-        return {}, set(), {}
-    added = await connections.members.added(
-        ADD_MEMBER, [(each.database_name, each.email, each.role) for each in demotions]
-    )
-    watched_since = await connections.ledger.known_since(sorted({each.database_name for each in demotions}))
-    joins: _Times = {}
-    for server in sorted({each.server for each in demotions}):
-        theirs = [(each.workspace_id, each.account) for each in demotions if each.server == server]
-        try:
-            given = await connections.twenty_databases[server].roles_given(theirs)
-        except Fault:
-            continue
-        joins |= {(server, *place): times for place, times in given.items()}
-    return joins, added, watched_since

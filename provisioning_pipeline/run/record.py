@@ -13,12 +13,19 @@ from psycopg import Error
 from provisioning_pipeline.clients.concurrency import BURST, to_the_end
 from provisioning_pipeline.decide.detection import RegistryLoss
 from provisioning_pipeline.decide.organizations import without_organization
+from provisioning_pipeline.ledger.locks import tenant_lock
+from provisioning_pipeline.ledger.moves import move_tenant, store_database_oids, store_registry_ids
 from provisioning_pipeline.ledger.offboardings import Offboardings
 from provisioning_pipeline.ledger.organizations import known_rows, store_organizations, store_registered
 from provisioning_pipeline.ledger.registration import adopt
 from provisioning_pipeline.ledger.runs import GONE, CutRuns, holding_run_lock
 from provisioning_pipeline.ledger.schema import bring_up_to_date, has_ledger
-from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS
+from provisioning_pipeline.model.change import (
+    ADOPT_DATABASE,
+    FOLLOW_ADDRESS,
+    FOLLOW_DATABASE,
+    FOLLOW_ORGANIZATION,
+)
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.forecast import Circumstances, Forecast, RunRecord
@@ -97,6 +104,7 @@ def why_of(error: BaseException) -> str:
     return f"An unforeseen error: {defect_of(error)}."
 
 
+_MOVE_SECONDS: Final = 2.0
 _KEPT_EVENTS = timedelta(days=30)
 """Clerk repeats an event for about 27 hours; what is older says only when a person changed."""
 
@@ -131,7 +139,11 @@ async def record_plan(run: Run, plan: Plan) -> Forecast:
     """
     history, names = run.connections.history, concerned(plan)
     with ends_the_run("The tenant registry refused"):
-        drift = find_drift(plan, await history.before(names)) if names else ()
+        earlier = {entry.moved_from: entry.tenant.database_name for entry in plan.tenants if entry.moved_from}
+        before = await history.before([*names, *earlier]) if names else {}
+        # what the ledger knows of a tenant that has moved, it knows by its earlier name
+        before |= {name: before[old] for old, name in earlier.items() if old in before}
+        drift = [found for found in find_drift(plan, before) if found.database_name not in earlier]
         forecast = await forecast_for(run.connections, plan, reading_seconds=run.phases.get(OBSERVING, 0.0))
         record = RunRecord(
             looked_at=len(plan.tenants),
@@ -180,10 +192,13 @@ async def write_down(run: Run, plan: Plan) -> Plan:
         The plan without what may not be done: the registry does not take a tenant, or its organization is another's.
     """
     ledger = run.connections.ledger
+    plan = await _follow_databases(run, plan)
     await ledger.ensure_links((entry.tenant for entry in plan.tenants), run_id=run.run_id)
     await store_registered(ledger.database, seen=plan.registered, gone=plan.row_gone, settled=plan.row_settled)
     for name, workspace_id in plan.came_back:
         await Offboardings(ledger.database).undo(name, workspace_id)
+    await store_registry_ids(ledger.database, dict(plan.registry_ids))
+    await store_database_oids(ledger.database, dict(plan.database_oids))
     await _follow_addresses(run, plan)
     adopted = [entry for entry in plan.tenants if entry.adopt]
     # a run reads for minutes, and adopts by what is so now
@@ -225,6 +240,39 @@ async def _adopt(run: Run, entry: TenantPlan, loss: RegistryLoss) -> TenantResul
     return TenantResult(name, (), tuple(record.outcomes), failed=False)
 
 
+async def _follow_databases(run: Run, plan: Plan) -> Plan:
+    """Have the ledger call tenants by what their registry rows name now.
+
+    Returns:
+        The plan without those with which another run is busy: the ledger goes on to know them by the earlier name.
+    """
+    missed: set[str] = set()
+    for entry in plan.tenants:
+        if entry.moved_from is None:
+            continue
+        name, before = entry.tenant.database_name, entry.moved_from
+        record = Record(run.connections.journal, run.run_id, name)
+        try:
+            async with (
+                record.change(FOLLOW_DATABASE, f"from {before} to {name}, by the id of its registry row"),
+                tenant_lock(run.connections.ledger.database, before, wait_seconds=_MOVE_SECONDS),
+            ):
+                await move_tenant(run.connections.ledger.database, before, name)
+        except Fault as fault:
+            if fault.kind is not FaultKind.BUSY:
+                raise
+            missed |= {name, before}
+    if not missed:
+        return plan
+    return replace(
+        plan,
+        tenants=tuple(entry for entry in plan.tenants if entry.tenant.database_name not in missed),
+        registered=tuple(name for name in plan.registered if name not in missed),
+        registry_ids=tuple((name, id_) for name, id_ in plan.registry_ids if name not in missed),
+        asked=tuple(name for name in plan.asked if name not in missed),
+    )
+
+
 async def _follow_addresses(run: Run, plan: Plan) -> None:
     """Workspaces that were renamed in Twenty are reached elsewhere now; those of which only Twenty can say where
     are looked up by the tenant's first step."""
@@ -251,6 +299,18 @@ async def _with_organizations(run: Run, plan: Plan) -> list[TenantPlan]:
         {name: organization for name, organization in found.items() if organization},
         stands=standing_claims(run.connections.settings, plan.kept_rows),
     )
+    outcomes = [
+        Outcome(
+            entry.tenant.database_name,
+            FOLLOW_ORGANIZATION,
+            OutcomeStatus.DONE,
+            f"from {entry.organization_before} to {entry.tenant.clerk_org_id}",
+            0.0,
+        )
+        for entry in plan.tenants
+        if entry.organization_before and entry.tenant.database_name not in lost
+    ]
+    await run.connections.journal.store(run.run_id, *outcomes)
     return [without_organization(entry) if entry.tenant.database_name in lost else entry for entry in plan.tenants]
 
 

@@ -15,10 +15,11 @@ from provisioning_pipeline.model.offboarding import Order
 from provisioning_pipeline.model.tenant import Plan
 from provisioning_pipeline.report.summary import Summary, TenantLine
 from provisioning_pipeline.run.admit import Admitted, admit
+from provisioning_pipeline.run.asking import answering
 from provisioning_pipeline.run.conclude import conclude
 from provisioning_pipeline.run.connections import Connections, connect
 from provisioning_pipeline.run.decide import decide
-from provisioning_pipeline.run.observe import answering, observe
+from provisioning_pipeline.run.observe import observe
 from provisioning_pipeline.run.record import forecast_for, open_ledger, record_plan, run_under_way
 from provisioning_pipeline.run.saved_plans import SavedPlan, must_be_as_saved, saved_plan
 from provisioning_pipeline.run.work import OBSERVING, Progress, Run, Told, Totals, ends_the_run, work

@@ -172,6 +172,7 @@ def _facts(entry: TenantPlan, places: Mapping[str, str]) -> dict[str, Any]:
         "slug": entry.tenant.slug,
         "name": entry.tenant.name,
         "changes": list(entry.changes),
+        "moved from": [entry.moved_from, entry.organization_before],
         "adoption": entry.adopt,
         "server": entry.server,
         "address of the server": places.get(entry.server or ""),

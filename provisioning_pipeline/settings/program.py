@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from provisioning_pipeline.settings import types as kinds
+from provisioning_pipeline.settings.announcing import AnnouncingSettings
 from provisioning_pipeline.settings.environment import environment_faults
 from provisioning_pipeline.settings.faults import SettingsError, fault_lines
 from provisioning_pipeline.settings.gateway import GatewaySettings
@@ -24,7 +25,7 @@ _LONGEST_NAME = 63
 """Bytes of a name that PostgreSQL keeps."""
 
 
-class Settings(GatewaySettings):
+class Settings(AnnouncingSettings):
     """All settings. Secrets are `SecretStr`: printing this object shows none of them."""
 
     tenant_cluster_url: kinds.PostgresUrl = Field(
@@ -292,6 +293,12 @@ class Settings(GatewaySettings):
         description="Base URL of `provisioning serve`, so that assets in Dagster can link to the report's page.",
         examples=["https://provisioning.example.com"],
     )
+    app_url: kinds.HttpUrl | None = Field(
+        default=None,
+        description="Your application, where people sign in by Clerk: the page that says why GET /v1/session/twenty "
+        "did not lead into Twenty links to it.",
+        examples=["https://app.example.com"],
+    )
     report_password: kinds.ReportPassword | None = Field(
         default=None,
         min_length=12,
@@ -411,7 +418,7 @@ class Settings(GatewaySettings):
         default=3600.0, gt=0, le=kinds.MOST_SECONDS, description="Longest wait between two tries of a tenant."
     )
 
-    @field_validator("twenty_base_url", "alert_webhook_url", mode="after")
+    @field_validator("twenty_base_url", "alert_webhook_url", "app_url", mode="after")
     @classmethod
     def _encrypted(cls, url: str | SecretStr | None, info: ValidationInfo) -> str | SecretStr | None:
         if url is not None:

@@ -2,6 +2,8 @@
 
 import re
 import unicodedata
+from base64 import b64decode
+from binascii import Error as BinasciiError
 from collections.abc import Callable, Collection, Mapping
 from ipaddress import ip_address
 from pathlib import Path
@@ -212,6 +214,15 @@ def _must_be_varied(least: int, advice: str) -> AfterValidator:
 _ONE_LINE = _must(lambda text: text and text.isascii() and text.isprintable(), "must be one line of plain characters")
 
 
+def _signs(text: str) -> bool:
+    """Whether this is a secret by which Standard Webhooks signs."""
+    try:
+        key = b64decode(text.removeprefix("whsec_"), validate=True)
+    except (BinasciiError, ValueError):
+        return False
+    return text.startswith("whsec_") and 24 <= len(key) <= 64
+
+
 def _secret(check: Callable[[str], str]) -> Callable[[SecretStr], SecretStr]:
     return lambda value: SecretStr(check(value.get_secret_value()))
 
@@ -253,6 +264,14 @@ Origin = Annotated[str, AfterValidator(lambda value: value.rstrip("/"))]
 IssuerUrl = Annotated[str, AfterValidator(_issuer)]
 ReportPassword = Annotated[SecretStr, _ONE_LINE, _must_be_varied(5, "Make one with: openssl rand -hex 16")]
 ServicePassword = Annotated[SecretStr, _must_be_varied(4, "Give the account another one in Twenty, and set that here")]
+SigningSecret = Annotated[
+    SecretStr,
+    _ONE_LINE,
+    _must(
+        _signs,
+        'must be whsec_ and 24 to 64 bytes in base64. Make one with: echo "whsec_$(openssl rand -base64 32)"',
+    ),
+]
 MemberPasswordKey = Annotated[
     SecretStr,
     _must_be_varied(

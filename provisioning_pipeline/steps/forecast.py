@@ -281,7 +281,7 @@ def _looks_at_loss(member: MemberPlan) -> int:
 
 # --- calls to Twenty --------------------------------------------------------------------------------------------------
 
-_CONTRACT: Final = 40
+_CONTRACT: Final = 39
 """Once per server: the operations that are validated, /client-config, and our account signs in or up."""
 
 _LOOK_AT_STEPS: Final = 1

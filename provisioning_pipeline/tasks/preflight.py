@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from urllib.parse import urlsplit
 
 import pandas as pd
 from psycopg import Error, errors
@@ -16,9 +17,11 @@ from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.tenant_role import mending, role_rights, who_and_where
 from provisioning_pipeline.decide.detection import DetectionPolicy, detect
 from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger.announcements import Deliveries
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
 from provisioning_pipeline.ledger.registry_table import WORKSPACE_COLUMNS, namesakes, open_schemas
 from provisioning_pipeline.ledger.registry_table import hidden as hides_rows
+from provisioning_pipeline.model.announcement import DeliveryCounts, undelivered_in_words
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.tenant_database import RoleRights, too_much
@@ -67,6 +70,8 @@ async def preflight(settings: Settings) -> list[Check]:
         found = await all_of(_check(system, ask) for system, ask in checks)
         if refused := await shut_out_summary(connections):
             found.append(Check("Accounts of members", ok=True, found=refused, warning=True))
+        if settings.webhook_endpoints:
+            found.append(await _check("Webhooks that leave", partial(_webhooks, connections)))
         return [*found, *[await _certificate(connections, server.name) for server in settings.servers]]
 
 
@@ -78,6 +83,17 @@ async def _check(system: str, ask: Callable[[], Awaitable[str | Check]]) -> Chec
         return Check(system, ok=False, found=fault.message)
     except Error as error:
         return Check(system, ok=False, found=f"PostgreSQL refused: {first_line(error)}.")
+
+
+async def _webhooks(connections: Connections) -> Check:
+    """Where they go, and what did not arrive; none is sent."""
+    urls = connections.settings.webhook_endpoints.values()
+    hosts = ", ".join(sorted({urlsplit(url.get_secret_value()).hostname or "" for url in urls}))
+    # an older ledger has none yet
+    current = await schema.revision(connections.ledger.database) in (None, schema.HEAD)
+    counts = await Deliveries(connections.ledger.database).counts() if current else DeliveryCounts()
+    trouble = undelivered_in_words(counts)
+    return Check("Webhooks that leave", ok=True, found=f"to {hosts}; {trouble or 'all arrived'}", warning=bool(trouble))
 
 
 async def _version(database: Database) -> str:

@@ -67,6 +67,7 @@ class Api:
             Route("/v1/tenants/{slug}", self._guarded(self._put), methods=["PUT"]),
             Route("/v1/tenants/{slug}", self._guarded(self._get)),
             Route("/v1/tenants/{slug}/reconcile", self._guarded(self._reconcile), methods=["POST"]),
+            Route("/v1/reconcile", self._guarded(self._reconcile_many), methods=["POST"]),
             Route("/v1/tenants/{slug}/timeline", self._guarded(self._timeline)),
         ]
         return Starlette(routes=routes)
@@ -116,6 +117,19 @@ class Api:
     async def _reconcile(self, request: Request) -> Response:
         kept = self._found(request)
         return _unknown() if kept is None else self._at_work(kept, request)
+
+    async def _reconcile_many(self, request: Request) -> Response:
+        stated = await request.json()
+        names = [*self.tenants] if stated.get("all") else stated["tenants"]
+        items = [
+            {"tenant": name, "database_name": found and found.database_name, "result": _result(found)}
+            for name, found in ((name, self.tenants.get(name)) for name in names)
+        ]
+        asked = [found for name in names if (found := self.tenants.get(name)) and not found.aside]
+        for kept in asked:
+            kept.runs += 1
+        document = {"requested": len(asked), "run_id": RUN_ID, "items": items, "of_a_newer_server": 1}
+        return JSONResponse(document, 202)
 
     def _at_work(self, kept: Kept, request: Request) -> Response:
         if kept.state == "ready":
@@ -188,6 +202,12 @@ class Api:
             "look_again_at": None if ready else "2026-08-01T12:01:00Z",
             "of_a_newer_server": {"nested": []},
         }
+
+
+def _result(kept: Kept | None) -> str:
+    if kept is None:
+        return "unknown"
+    return "excluded" if kept.aside else "requested"
 
 
 def _conditions(kept: Kept) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ import pytest
 from provisioning_pipeline.client import (
     AsyncProvisioningClient,
     Event,
+    ManyAsked,
     ProvisioningClient,
     Tenant,
     asynchronous,
@@ -36,6 +37,12 @@ class OnALoop:
 
     def reconcile(self, slug: str, **options: Any) -> Tenant:
         return self._runner.run(self._client.reconcile(slug, **options))
+
+    def reconcile_many(self, names: list[str], **options: Any) -> ManyAsked:
+        return self._runner.run(self._client.reconcile_many(names, **options))
+
+    def reconcile_all(self, **options: Any) -> ManyAsked:
+        return self._runner.run(self._client.reconcile_all(**options))
 
     def wait_until_ready(self, slug: str, **options: Any) -> Tenant:
         return self._runner.run(self._client.wait_until_ready(slug, **options))

@@ -76,6 +76,37 @@ def test_reconcile_starts_a_run(client: Client, api: Api):
     assert kept.runs == 1
 
 
+def test_many_tenants_are_looked_at_with_one_request(client: Client, api: Api):
+    acme, _ = api.register("acme"), api.register("gone", aside=True)
+    asked = client.reconcile_many(["acme", "gone", "nosuch"])
+    assert (asked.requested, asked.run_id, acme.runs) == (1, RUN_ID, 1)
+    assert [(one.tenant, one.result, one.database_name) for one in asked.items] == [
+        ("acme", "requested", "acme_db"),
+        ("gone", "excluded", "gone_db"),
+        ("nosuch", "unknown", None),
+    ]
+    assert [one.tenant for one in asked.left_out] == ["gone", "nosuch"]
+
+
+def test_all_tenants_are_looked_at_with_one_request(client: Client, api: Api):
+    kept = [api.register("acme"), api.register("other")]
+    assert client.reconcile_all().requested == 2
+    assert [one.runs for one in kept] == [1, 1]
+
+
+def test_a_request_for_many_that_was_lost_counts_once(client: Client, api: Api, waits: Waits):
+    acme = api.register("acme")
+    api.after.append(away())
+    assert client.reconcile_many(["acme"]).requested == 1
+    assert acme.runs == 1
+
+
+@pytest.mark.parametrize("number", [0, 501])
+def test_a_request_for_none_or_too_many_is_not_sent(client: Client, api: Api, number: int):
+    with pytest.raises(ValueError, match="1 to 500"):
+        client.reconcile_many(["acme"] * number)
+
+
 @pytest.mark.parametrize("name", ["acme", "acme_db"])
 def test_a_tenant_is_known_by_slug_and_database(client: Client, api: Api, name: str):
     api.register("acme")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.placement import NoPlace, Placement
+from provisioning_pipeline.decide.placement import NoPlace, Placement, told_to_stay
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline_tests.decide.facts import server, servers
@@ -139,3 +139,12 @@ def test_nobody_is_turned_away_while_a_server_open_to_them_has_room(
             for known in own or free_for_all:
                 full = known["capacity"] is not None and counts[known["server"]] >= known["capacity"]
                 assert full or known["reason"] is not None
+
+
+def test_a_tenant_that_lives_where_the_settings_would_not_place_it_stays_and_is_told() -> None:
+    placement = Placement(servers(server("eu"), server("vip", tenants="^acme$")), ())
+    living = [(tenant(), "eu"), (tenant("beta"), "eu"), (tenant(), "vip"), (tenant(), "of earlier settings")]
+    (sentence,) = told_to_stay(living, placement)
+    assert "acme on eu (now vip)" in sentence
+    assert sentence.startswith("1 tenant lives")
+    assert list(told_to_stay(living[1:], placement)) == []

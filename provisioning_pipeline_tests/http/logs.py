@@ -1,8 +1,12 @@
 """What is logged while a test runs; afterwards everything logs as before."""
 
+import io
+import json
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from provisioning_pipeline.cli.serving import log_as_json
 
@@ -48,3 +52,41 @@ def _restored() -> Iterator[None]:
         logging.getLogger().handlers[:] = handlers
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
+
+
+class Log:
+    """What a server logs, line by line."""
+
+    def __init__(self, stream: io.StringIO) -> None:
+        self._stream = stream
+
+    @property
+    def text(self) -> str:
+        return self._stream.getvalue()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.text.splitlines(keepends=True) if line.endswith("\n")]
+
+    def of(self, request_id: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines if line["request_id"] == request_id]
+
+    def once_it_says(self, words: str) -> str:
+        """All of it, once these words are there: a moment after an answer came."""
+        pause = threading.Event()
+        for _ in range(500):
+            if words in self.text:
+                break
+            pause.wait(0.01)
+        return self.text
+
+    def answered(self, request_id: str) -> dict[str, Any]:
+        """The one line about an answer, which may be written a moment after the answer came."""
+        pause = threading.Event()
+        for _ in range(500):
+            found = [line for line in self.of(request_id) if "status" in line]
+            if found:
+                break
+            pause.wait(0.01)
+        (line,) = found
+        return line

@@ -2,7 +2,6 @@
 
 import io
 import json
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,39 +10,10 @@ import pytest
 
 from provisioning_pipeline.http import tenants as routes
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
-from provisioning_pipeline_tests.http.logs import logging_as_json
+from provisioning_pipeline_tests.http.logs import Log, logging_as_json
 from provisioning_pipeline_tests.http.services import PROBLEM, caller, key_of, serving, tenants_in
 
 SECRET = "canary-5ecret"
-
-
-class Log:
-    """What a server logs, line by line."""
-
-    def __init__(self, stream: io.StringIO) -> None:
-        self._stream = stream
-
-    @property
-    def text(self) -> str:
-        return self._stream.getvalue()
-
-    @property
-    def lines(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.text.splitlines(keepends=True) if line.endswith("\n")]
-
-    def of(self, request_id: str) -> list[dict[str, Any]]:
-        return [line for line in self.lines if line["request_id"] == request_id]
-
-    def answered(self, request_id: str) -> dict[str, Any]:
-        """The one line about an answer, which may be written a moment after the answer came."""
-        pause = threading.Event()
-        for _ in range(500):
-            found = [line for line in self.of(request_id) if "status" in line]
-            if found:
-                break
-            pause.wait(0.01)
-        (line,) = found
-        return line
 
 
 class Api:

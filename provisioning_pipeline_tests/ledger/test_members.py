@@ -92,7 +92,7 @@ def test_a_dropped_link_is_gone_in_that_tenant_alone(url: str) -> None:
 
 def test_a_ledger_of_an_earlier_version_is_refused_in_words_until_it_is_migrated(url: str) -> None:
     async def work(members: Members) -> str:
-        await members.database.execute("DROP TABLE provisioning.refusal")
+        await members.database.execute("DROP TABLE provisioning.webhook_delivery")
         with pytest.raises(Fault) as caught:
             await members.member_links()
         return caught.value.message

@@ -29,6 +29,9 @@ STATEMENTS = {
     "asked_at) VALUES ('d', 'k', '', {name}, {at})",
     "refusal": "INSERT INTO provisioning.refusal (hour, reason, status, api_key_id, address, route, tenant, detail, "
     "request_id, first_at, last_at, times) VALUES ({at}, 'wrong_key', 401, '', '', '', '', '', {name}, {at}, {at}, 1)",
+    "webhook_delivery": "INSERT INTO provisioning.webhook_delivery (message_id, endpoint, database_name, type, "
+    "payload, created_at, next_try_at, last_error) "
+    "VALUES (gen_random_uuid(), 'e', 'd', 't', '{{}}', {at}, {at}, {name})",
     "clerk_event": "INSERT INTO provisioning.clerk_event (event_id, type, received_at) VALUES ({name}, 't', {at})",
 }
 TABLES = (
@@ -40,6 +43,7 @@ TABLES = (
     "intent",
     "tenant_request",
     "refusal",
+    "webhook_delivery",
     "clerk_event",
 )
 
@@ -57,7 +61,9 @@ class Kept:
         self.sql(STATEMENTS[what].format(name=f"'{name}'", at=f"now() - interval '{days} days'"))
 
     def left(self, table: str) -> list[str]:
-        column = {"clerk_event": "event_id", "refusal": "request_id"}.get(table, "run_id")
+        column = {"clerk_event": "event_id", "refusal": "request_id", "webhook_delivery": "last_error"}.get(
+            table, "run_id"
+        )
         return [row[0] for row in self.sql(f"SELECT {column} FROM provisioning.{table} ORDER BY 1")]
 
     def prune(self, *, dry_run: bool = False, batch: int = 100, days: tuple[int, int, int] = (90, 365, 90)) -> Any:
@@ -185,7 +191,16 @@ def test_a_dry_run_counts_what_would_go_and_leaves_it(kept: Kept) -> None:
     found = kept.prune(dry_run=True)
 
     assert {table: kept.left(table) for table in TABLES} == before
-    once = ("removed_row", "outcome", "drift", "intent", "tenant_request", "refusal", "condition_change")
+    once = (
+        "removed_row",
+        "outcome",
+        "drift",
+        "intent",
+        "tenant_request",
+        "refusal",
+        "webhook_delivery",
+        "condition_change",
+    )
     assert found == {**dict.fromkeys(once, 1), "run": 2}
     assert kept.prune() == found
 

@@ -64,7 +64,7 @@ def test_a_renamed_database_keeps_its_workspace_and_its_members(world: World, ac
     rows = world.registry(
         "SELECT database_name, workspace_id::text FROM provisioning.tenant_link WHERE slug = %s", acme
     )
-    assert dict(rows) == {old: None, new: before["workspace_id"]}
+    assert dict(rows) == {new: before["workspace_id"]}
     assert world.members(new) == members
     at_rest(world)
 

@@ -1,4 +1,4 @@
-"""The sensor that ends runs whose process is gone, so that the queue behind them moves on."""
+"""Sensors beside reconciliations: one ends runs whose process is gone, one sends the webhooks that leave."""
 
 import asyncio
 from collections.abc import Collection
@@ -11,8 +11,12 @@ from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.pending import CodeLocations
 from provisioning_pipeline.ledger.runs import CutRuns
 from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.run.announcing import Delivered, deliver
 from provisioning_pipeline.run.record import end_gone_runs
 from provisioning_pipeline.settings import Settings, load_settings
+
+_SEND_SECONDS = 30.0
+"""Dagster gives a tick 60 s; a try that has begun may take ten more."""
 
 
 @dg.sensor(
@@ -51,6 +55,30 @@ def runs_that_died(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     cut = asyncio.run(_end_in_ledger(settings, but=at_work))
     ended += [run_id for run_id in cut if run_id not in ended]
     return dg.SkipReason(f"Ended {', '.join(ended)}: no process is left." if ended else "Every run has a process.")
+
+
+@dg.sensor(
+    name="deliver_webhooks",
+    minimum_interval_seconds=10,
+    default_status=SENSORS,
+    description="Sends the webhooks that tell a tenant manager that a tenant became ready, not ready, locked or gone, "
+    "and again until they arrive (ten tries within three days). A tick without one that is due is two queries over the "
+    "ledger. Without PROVISIONING_WEBHOOK_URLS it skips and asks nothing.",
+)
+def deliver_webhooks(_: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Send what is due."""
+    settings = load_settings()
+    if not settings.webhook_endpoints:
+        return dg.SkipReason("No webhook leaves: PROVISIONING_WEBHOOK_URLS is not set.")
+    return dg.SkipReason(str(asyncio.run(_deliver(settings))))
+
+
+async def _deliver(settings: Settings) -> Delivered:
+    async with ledger_database(settings, read_only=False) as database:
+        # after an upgrade the next run migrates it
+        if await schema.revision(database) != schema.HEAD:
+            return Delivered()
+        return await deliver(settings, database, seconds=_SEND_SECONDS)
 
 
 async def _end_in_ledger(settings: Settings, *, but: Collection[str]) -> list[str]:

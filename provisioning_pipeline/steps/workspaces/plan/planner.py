@@ -10,7 +10,13 @@ import pandas as pd
 from provisioning_pipeline.decide.detection import Detected
 from provisioning_pipeline.decide.organizations import Match, choose_admin
 from provisioning_pipeline.decide.placement import NoPlace, Placement
-from provisioning_pipeline.model.change import ADOPT_DATABASE, FOLLOW_ADDRESS, Change
+from provisioning_pipeline.model.change import (
+    ADOPT_DATABASE,
+    FOLLOW_ADDRESS,
+    FOLLOW_DATABASE,
+    FOLLOW_ORGANIZATION,
+    Change,
+)
 from provisioning_pipeline.model.condition import (
     Condition,
     ConditionType,
@@ -121,6 +127,16 @@ class Planner:
 
     def tenant(self, found: Detected) -> TenantPlan:
         """What is to be done for one tenant, its members apart."""
+        entry = self._tenant(found)
+        before = (found.link or {}).get("clerk_org_id")
+        if before and entry.tenant.clerk_org_id not in (None, before):
+            changes = (FOLLOW_ORGANIZATION, *entry.changes)
+            entry = replace(entry, organization_before=before, changes=changes)
+        if found.moved_from:
+            entry = replace(entry, moved_from=found.moved_from, changes=(FOLLOW_DATABASE, *entry.changes))
+        return entry
+
+    def _tenant(self, found: Detected) -> TenantPlan:
         link = found.link or {}
         match = self._observed.organizations.get(found.tenant.database_name)
         organization = match.organization_id if match else None
@@ -332,7 +348,8 @@ class Planner:
             return is_false(
                 ConditionType.WORKSPACE_READY,
                 Reason.SERVER_NOT_CONFIGURED,
-                f'The tenant lives on Twenty server "{server}", which is not in the settings. Put it back there.',
+                f'The tenant lives on Twenty server "{server}", which is not in the settings. Put it back there. No '
+                "workspace is moved to another server: docs/operations.md, Moves, says how it is done by hand.",
             )
         if row["reason"]:
             return is_unknown(ConditionType.WORKSPACE_READY, Reason(row["reason"]), str(row["message"]))

@@ -1,0 +1,45 @@
+"""Whom we tell by webhook what becomes of tenants, and by which secret they know that it is us."""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+
+from provisioning_pipeline.settings import types as kinds
+from provisioning_pipeline.settings.faults import PREFIX
+from provisioning_pipeline.settings.gateway import GatewaySettings
+
+
+class AnnouncingSettings(GatewaySettings):
+    """The settings of webhooks that leave."""
+
+    webhook_secret: kinds.SigningSecret | None = Field(
+        default=None,
+        description="Signs the webhooks that leave (Standard Webhooks): `whsec_` and 24 to 64 bytes in base64. Make "
+        'one with: echo "whsec_$(openssl rand -base64 32)". Give it to those who receive them.',
+        examples=["whsec_YW4gZXhhbXBsZTogbWFrZSBvbmUgb2YgeW91ciBvd24="],
+    )
+    webhook_urls: tuple[kinds.SecretHttpUrl, ...] = Field(
+        default=(),
+        description="Where we post, as a JSON list, that a tenant became ready, not ready, locked or gone. Without "
+        "any, nothing is recorded or sent.",
+        validate_default=True,
+        examples=['["https://tenants.example.com/webhooks/provisioning"]'],
+    )
+
+    @field_validator("webhook_urls", mode="after")
+    @classmethod
+    def _signed_and_encrypted(cls, urls: tuple[SecretStr, ...], info: ValidationInfo) -> tuple[SecretStr, ...]:
+        # the secret stands before the URLs; one that is wrong is reported by itself
+        if urls and info.data.get("webhook_secret", urls) is None:
+            message = f"needs {PREFIX}WEBHOOK_SECRET: who receives a webhook has to know that it is ours"
+            raise ValueError(message)
+        for url in urls:
+            kinds.encrypted(url.get_secret_value(), but_for=info.data.get("allow_http_hosts", ()))
+        return tuple(dict.fromkeys(urls))
+
+    @cached_property
+    def webhook_endpoints(self) -> Mapping[str, SecretStr]:
+        """Where webhooks go, by the name under which the ledger knows each: a URL may hold a secret."""
+        return {hashlib.sha256(url.get_secret_value().encode()).hexdigest()[:12]: url for url in self.webhook_urls}

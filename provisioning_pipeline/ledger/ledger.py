@@ -11,6 +11,7 @@ from psycopg import errors
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
 from provisioning_pipeline.ledger.announcements import announce
+from provisioning_pipeline.ledger.endings import drop_what_is_over
 from provisioning_pipeline.ledger.restarts import take_over
 from provisioning_pipeline.ledger.schema import LedgerTables, columns
 from provisioning_pipeline.model.condition import (
@@ -339,6 +340,7 @@ class Ledger(LedgerTables):
                 changed += [
                     (name, condition) for condition in merged.values() if known[name].get(condition.type) != condition
                 ]
+            await drop_what_is_over(connection, known, found)
             if changed:
                 await connection.execute(_STORE_CONDITIONS, _as_columns(run_id, changed))
             news = [(name, condition) for name, condition in changed if _is_news(known[name], condition)]

@@ -108,9 +108,14 @@ class Offboardings(LedgerTables):
         )
 
     async def undo(self, database_name: str, workspace_id: str) -> bool:
-        """The tenant came back before its workspace was deleted; False when it cannot, or has."""
+        """The tenant came back before its workspace was deleted, and is not said to leave; False: it cannot, or has."""
         touched = await self.database.execute(
             f"""
+            WITH said AS (
+                DELETE FROM provisioning.condition c USING provisioning.offboarding o
+                WHERE o.database_name = %(name)s AND o.workspace_id = %(workspace)s AND o.gone_at IS NULL
+                  AND o.workspace_deleted_at IS NULL AND c.database_name = o.database_name AND c.type = 'Offboarded'
+            )
             UPDATE provisioning.offboarding SET undone_at = now() {_UNDER_WAY} AND workspace_deleted_at IS NULL
             """,  # noqa: S608  # texts of ours alone
             {"name": database_name, "workspace": workspace_id},

@@ -59,6 +59,13 @@ def test_of_a_customer_who_is_back_since_the_plan_nothing_is_taken(
     assert_nothing_was_taken(world, tenant, result)
     assert f'"{status}"' in settled(result).message
 
+    # once it is a customer for the next run, too, nothing is said of its end any more
+    say(world, tenant.slug, "active")
+    world.apply(tenant.slug)
+    conditions = world.conditions(tenant.slug)
+    assert (conditions["Lifecycle"], conditions["Ready"]) == (("True", "Active"), ("True", "AllTrue"))
+    assert "Offboarded" not in conditions
+
 
 def test_while_the_registry_cannot_be_read_nothing_is_taken(world: World, tenant: Before, tmp_path: Path) -> None:
     def hide() -> None:
@@ -94,6 +101,7 @@ def test_a_customer_who_is_back_after_the_members_are_removed_keeps_the_workspac
     world.apply(tenant.slug)
     assert sorted(world.members(tenant.slug)) == list(tenant.emails)
     assert world.sees(tenant.slug)["workspace_id"] == tenant.workspace_id
+    assert "Offboarded" not in world.conditions(tenant.slug)
 
 
 @pytest.mark.slow
@@ -118,3 +126,12 @@ def test_a_row_that_is_missing_still_is_enough_for_an_order_by_hand(
     # what an operator said of the missing row stands
     (deleted,) = world.twenty('SELECT "deletedAt" IS NOT NULL FROM core.workspace WHERE id = %s', tenant.workspace_id)
     assert deleted == (True,)
+
+
+@pytest.mark.slow
+def test_what_an_operator_takes_back_is_not_said_any_more(world: World, tenant: Before) -> None:
+    world.registry("DELETE FROM tenant_registry WHERE slug = %s RETURNING 1", tenant.slug)
+    for order, said in ((Order.ARCHIVE, ("True", "Archived")), (Order.UNDO, None)):
+        asyncio.run(apply(world.settings, [tenant.database_name], order=order))
+        assert world.conditions(tenant.database_name).get("Offboarded") == said, order
+    assert world.sees(tenant.slug)["status"] == "COMPLETED"

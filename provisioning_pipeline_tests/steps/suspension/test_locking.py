@@ -339,3 +339,5 @@ def test_of_a_tenant_that_is_active_again_since_the_plan_nothing_is_taken(world:
     assert result.outcomes == ()
     assert at_twenty(world, "active-again") == before
     assert world.link("active-again")["database_name"] not in locks(world)
+    world.apply("active-again")
+    assert "AccessLocked" not in world.conditions("active-again")

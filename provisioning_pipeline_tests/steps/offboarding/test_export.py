@@ -24,7 +24,7 @@ from provisioning_pipeline_tests.steps.offboarding.records import (
     manifest,
     rows_of,
 )
-from provisioning_pipeline_tests.world import World
+from provisioning_pipeline_tests.world import World, browser, login_of
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,17 @@ def own(world: World) -> str:
 @pytest.fixture(autouse=True)
 def _short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "PAGE", 5)
+
+
+def read_as_us(world: World, slug: str, document: str) -> Any:
+    """What our account reads of the workspace's records."""
+    us = world.settings.servers[0]
+    with browser(world.sandbox.twenty[0]) as http:
+        token = login_of(
+            http, us.service_email, us.service_password.get_secret_value(), world.link(slug)["workspace_url"]
+        )
+        headers = {"authorization": f"Bearer {token}"}
+        return http.post("/graphql", json={"query": document}, headers=headers).json()["data"]
 
 
 def outcome(result: TenantResult) -> tuple[Status, Reason]:
@@ -118,6 +129,14 @@ def test_who_owns_what_is_exported_of_a_locked_workspace_too(
     for name, column in (("company", "accountOwnerId"), ("task", "assigneeId"), ("rocket", "pilotId")):
         assert sorted(row[column] for row in rows_of(where, name, found) if row[column]) == members, name
     assert [row["companyId"] for row in rows_of(where, "person", found)] == [deleted]
+    # as on 2.21.0, who asks for the owners themselves loses their ids, too
+    owners = read_as_us(
+        world, own, "{companies(filter:{deletedAt:{is:NULL}}){edges{node{accountOwnerId accountOwner{id}}}}}"
+    )
+    (us,) = (row["id"] for row in rows_of(where, "workspaceMember", found) if row["deletedAt"] is None)
+    seen = [edge["node"] for edge in owners["companies"]["edges"]]
+    assert sorted(str(node["accountOwnerId"]) for node in seen) == sorted([us, *["None"] * len(members)])
+    assert [node["accountOwner"] for node in seen if node["accountOwnerId"]] == [{"id": us}]
     assert any(what.startswith("API keys") for what in found["not_exported"])
 
 

@@ -182,8 +182,8 @@ async def write_down(run: Run, plan: Plan) -> Plan:
     ledger = run.connections.ledger
     await ledger.ensure_links((entry.tenant for entry in plan.tenants), run_id=run.run_id)
     await store_registered(ledger.database, seen=plan.registered, gone=plan.row_gone, settled=plan.row_settled)
-    for name, workspace_id in plan.came_back:
-        await Offboardings(ledger.database).undo(name, workspace_id)
+    for end in plan.came_back:
+        await Offboardings(ledger.database).undo(end)
     await _follow_addresses(run, plan)
     adopted = [entry for entry in plan.tenants if entry.adopt]
     # a run reads for minutes, and adopts by what is so now

@@ -379,6 +379,12 @@ class World:
         if place is not None and not place.deleted:
             place.add(f"person-{next(self._people)}", "Member")
 
+    def deleted_in_twenty(self, name: str) -> None:
+        """An admin of the customer deletes the workspace."""
+        place = self.workspace_of(name)
+        if place is not None:
+            place.deleted, place.members, place.out = True, {}, {}
+
     def restart(self, name: str) -> bool:
         """`provisioning restart`, where it would do something."""
         link, place = self.links.get(name), self.workspace_of(name)

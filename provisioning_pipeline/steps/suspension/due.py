@@ -93,13 +93,13 @@ def as_unlocked(twenty: TwentySnapshot, locks: Collection[AccessLock]) -> Twenty
         return twenty
     roles = {(lock.server, lock.workspace_id, user_id): role for lock in locks for user_id, role in lock.roles.items()}
 
-    def locked(frame: pd.DataFrame) -> list[bool]:
-        return [key in roles for key in zip(frame["server"], frame["workspace_id"], frame["user_id"], strict=True)]
-
     members, half = twenty.members.copy(), twenty.half_members
     keys = zip(members["server"], members["workspace_id"], members["user_id"], members["role"], strict=True)
     members["role"] = pd.Series([roles.get(key[:3], key[3]) for key in keys], index=members.index, dtype=object)
-    return replace(twenty, members=members, half_members=half[[not found for found in locked(half)]])
+    places = zip(half["server"], half["workspace_id"], half["user_id"], strict=True)
+    # as a column: by an empty list pandas would choose among the columns
+    other = pd.Series([key not in roles for key in places], index=half.index, dtype=bool)
+    return replace(twenty, members=members, half_members=half[other])
 
 
 def _is_to_be_locked(

@@ -28,9 +28,10 @@ from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.certify import clean, killed
 from provisioning_pipeline.tasks.certify.behaviours import BEHAVIOURS
 from provisioning_pipeline.tasks.certify.clerk import ClerkTrial, look_at_clerk
-from provisioning_pipeline.tasks.certify.life import Bench, Life, LifeFailed
+from provisioning_pipeline.tasks.certify.life import Life
 from provisioning_pipeline.tasks.certify.mail import MailWitness
 from provisioning_pipeline.tasks.certify.seeing import Seen, observe
+from provisioning_pipeline.tasks.certify.tenant import Bench, LifeFailed, TriedTenant
 from provisioning_pipeline.tasks.certify.trial import NoPlace, Trial, new_run
 
 NEVER: Final = (
@@ -274,7 +275,8 @@ async def _cut(trial: Trial, wanted: Wanted, report: _Report) -> None:
         report.not_looked_at.append("Crash points: no workspace could be made and activated.")
         return
     report.progress.stage("crash points", None)
-    life = Life(trial, wanted.bench, lambda number: report.progress.stage("crash points", number))
+    tenant = TriedTenant(trial, wanted.bench)
+    life = Life(tenant, lambda number: report.progress.stage("crash points", number))
     begun = time.monotonic()
     try:
         async for point in life.crash_points():

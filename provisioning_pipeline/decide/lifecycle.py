@@ -1,6 +1,6 @@
 """Where each tenant is in its life, by registry, cluster and ledger. Pure."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -64,6 +64,25 @@ def with_lives(
         _with_life(found, _life(found, offboardings.get(found.tenant.database_name), loss, policy, now))
         for found in detected
     ]
+
+
+def not_ending_any_more(planned: Lifecycle, statuses: Sequence[str | None], policy: LifecyclePolicy) -> str | None:
+    """Why a tenant that was planned to lose access keeps it, by its rows of now, as a clause; None: it goes on.
+
+    Args:
+        planned: where the plan saw it in its life.
+        statuses: of the rows with its database's name; none: it has no row.
+    """
+    known = [registry_status(status) for status in statuses]
+    if not known:
+        # a row that went away since says nothing by itself: the next run weighs that
+        return None if planned is Lifecycle.OFFBOARDING else "its registry row is not there any more"
+    ending = policy.excluded_statuses if planned is Lifecycle.SUSPENDED else policy.gone_statuses
+    others = [status for status in known if status not in ending]
+    if planned in (Lifecycle.SUSPENDED, Lifecycle.OFFBOARDING) and not others:
+        return None
+    told = ", ".join(f'"{status}"' for status in others or known)
+    return f"the registry says {told} of it by now"
 
 
 def _with_life(found: Detected, life: Life) -> Detected:

@@ -176,6 +176,7 @@ class Reason(StrEnum):
     REGISTRY_AMBIGUOUS = "RegistryAmbiguous"
     REGISTRY_UNREACHABLE = "RegistryUnreachable"
     REGISTRY_REFUSED = "RegistryRefused"
+    REGISTRY_CHANGED = "RegistryChanged"
     # Offboarded
     ARCHIVED = "Archived"
     EXPORTED = "Exported"

@@ -140,6 +140,11 @@ _REGISTERED: Mapping[Reason, Explanation] = {
         "To bring the tenant back, have the tenant manager insert the row, or ask for it with `PUT /v1/tenants/SLUG`: "
         "the next run goes by the row.",
     ),
+    Reason.REGISTRY_CHANGED: Explanation(
+        "A run was about to lock, archive or delete the tenant's workspace, and asked the registry once more: it says "
+        "something else of the tenant than when the run planned, or cannot be read. Nothing was taken.",
+        "Nothing; the next run plans anew, by what the registry says then.",
+    ),
     Reason.REGISTRY_IN_DOUBT: Explanation(
         "The registry has [lost many rows at once](operations.md#a-registry-that-lost-rows), so we adopt no database "
         "without a row.",

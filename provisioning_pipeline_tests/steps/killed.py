@@ -8,9 +8,12 @@ import asyncio
 import multiprocessing
 import os
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from hypothesis import settings
+from psycopg.sql import Composable
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.transport import Effect, Transport
@@ -50,6 +53,11 @@ class Ended:
 
     killed: bool
     boundary: str
+
+
+def boundaries(matter: Sequence[str], most: int) -> Iterable[int | str]:
+    """Those that matter; with `--hypothesis-profile wide` every boundary, up to so many."""
+    return range(most) if settings.get_current_profile_name() == "wide" else matter
 
 
 def run_killed_at(environment: dict[str, str], tenant: str, boundary: int | str, when: When) -> Ended:
@@ -143,7 +151,7 @@ def _transaction(method: str) -> Callable[..., str]:
 
 
 def _words(query: object, *_: object, **__: object) -> str | None:
-    text = query if isinstance(query, str) else "composed statement"
+    text = query.as_string() if isinstance(query, Composable) else str(query)
     if "INTO provisioning.outcome" in text:
         return None
     return " ".join(text.split())[:50]

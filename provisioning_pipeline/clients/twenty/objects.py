@@ -197,6 +197,7 @@ def _columns_of(field: ObjectField) -> list[Column] | None:
     if field.type == _DERIVED:
         return []
     if field.type in _RELATIONS:
+        # the id alone: asked for the record, too, 2.21.0 answers null for both where that is marked as deleted
         return [Column(name, (name,), "text", field.type) for name in _ids_of(field)]
     if field.type == _FILES:
         return [Column(field.name, (field.name,), "json", field.type)]

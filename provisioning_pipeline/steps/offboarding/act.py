@@ -18,6 +18,7 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.lifecycle import Life, Lifecycle
 from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.offboarding import Begun, Offboarding, Stage
+from provisioning_pipeline.steps.last_look import must_still_be_ending
 from provisioning_pipeline.steps.members.act.leaving import prove_out, token_before
 from provisioning_pipeline.steps.members.changes import REMOVE_MEMBER
 from provisioning_pipeline.steps.offboarding.changes import (
@@ -52,6 +53,10 @@ async def offboard(scope: Scope, lock: Lock) -> None:
         scope.set(is_true(ConditionType.OFFBOARDED, Reason.WORKSPACE_DELETED, "The tenant has no workspace any more."))
         return
     changes = scope.plan.changes
+    stands = await _stands(scope, link.workspace_id)
+    if stands and {ARCHIVE_WORKSPACE, DELETE_WORKSPACE} & set(changes):
+        # before anything is written down of it, too
+        await must_still_be_ending(scope)
     deleting = {DELETE_WORKSPACE, CLEAR_ORGANIZATION} & set(changes)
     policy = _DELETE if deleting else _ARCHIVE if ARCHIVE_WORKSPACE in changes else _EXPORT
     work = Offboardings(scope.ledger.database)
@@ -68,12 +73,14 @@ async def offboard(scope: Scope, lock: Lock) -> None:
             scope.run_id,
         )
     )
-    if DELETE_WORKSPACE in changes:
-        await _delete(scope, work, begun)
-        return
-    if CLEAR_ORGANIZATION in changes:
-        await _must_be_deleted(scope, link.workspace_id)
-        await _delete(scope, work, begun)
+    if deleting:
+        if stands and DELETE_WORKSPACE not in changes:
+            raise Fault(
+                FaultKind.TENANT,
+                Reason.OFFBOARDING_WAITS,
+                f"Workspace {link.workspace_id} stands, so its id stays at Clerk and in the registry.",
+            )
+        await _delete(scope, work, begun, stands=stands)
         return
     if ARCHIVE_WORKSPACE in changes:
         await _archive(scope, work, begun, lock)
@@ -125,7 +132,6 @@ async def _export(scope: Scope, work: Offboardings, address: WorkspaceAddress) -
         datetime.now(UTC),
         complete=False,
         objects={},
-        left_out=[],
     )
     async with scope.change(EXPORT_WORKSPACE, f"workspace {address.workspace_id}") as learnt:
         manifest = await export_workspace(WorkspaceReader(scope.client, address), to, about, scope.tell)
@@ -159,14 +165,15 @@ def _told_of(scope: Scope, manifest: Manifest) -> str:
 # --- deleting ---------------------------------------------------------------------------------------------------------
 
 
-async def _delete(scope: Scope, work: Offboardings, begun: Offboarding) -> None:
+async def _delete(scope: Scope, work: Offboardings, begun: Offboarding, *, stands: bool) -> None:
     """Export, remove the members, delete the workspace, and forget it: what is done already is not done again."""
     name, workspace_id = begun.database_name, begun.workspace_id
     await work.mark(name, workspace_id, Stage.DELETE_BEGUN)
-    state = await scope.server.database.workspace_state(workspace_id)
-    if state is not None and not state.deleted:
+    if stands:
         address = await workspace_address(scope, await scope.link())
         await _empty(scope, work, address)
+        # exporting and removing take their time
+        await must_still_be_ending(scope)
         async with scope.change(DELETE_WORKSPACE, f"workspace {workspace_id}") as learnt:
             token = await scope.client.member_token(scope.client.service_account, address)
             await _deleted(scope, address)
@@ -179,15 +186,10 @@ async def _delete(scope: Scope, work: Offboardings, begun: Offboarding) -> None:
     await _forget(scope, work, workspace_id)
 
 
-async def _must_be_deleted(scope: Scope, workspace_id: str) -> None:
-    """Raise while the workspace stands: a plan that only takes its id out of other places deletes nothing."""
+async def _stands(scope: Scope, workspace_id: str) -> bool:
+    """Whether Twenty has the workspace, and has not deleted it."""
     state = await scope.server.database.workspace_state(workspace_id)
-    if state is not None and not state.deleted:
-        raise Fault(
-            FaultKind.TENANT,
-            Reason.OFFBOARDING_WAITS,
-            f"Workspace {workspace_id} stands, so its id stays at Clerk and in the registry.",
-        )
+    return state is not None and not state.deleted
 
 
 async def _empty(scope: Scope, work: Offboardings, address: WorkspaceAddress) -> None:
@@ -207,6 +209,7 @@ async def _remove_members(scope: Scope, address: WorkspaceAddress) -> None:
     ours = set(await scope.server.service_user_ids())
     for entry in roster.members:
         if entry.user_id not in ours:
+            await must_still_be_ending(scope)
             async with scope.change(
                 REMOVE_MEMBER, f"{entry.email}, before workspace {address.workspace_id} is deleted"
             ):
@@ -240,8 +243,7 @@ async def _deleted(scope: Scope, address: WorkspaceAddress) -> None:
     try:
         await scope.client.delete_workspace(address)
     except TwentyFault:
-        state = await scope.server.database.workspace_state(address.workspace_id)
-        if state is not None and not state.deleted:
+        if await _stands(scope, address.workspace_id):
             raise
 
 
@@ -252,8 +254,7 @@ async def _prove_deleted(scope: Scope, address: WorkspaceAddress, token: Token |
         Fault: DELETION_NOT_PROVED.
     """
     still = await scope.client.still_open(address, token)
-    state = await scope.server.database.workspace_state(address.workspace_id)
-    if still is None and state is not None and not state.deleted:
+    if still is None and await _stands(scope, address.workspace_id):
         still = "Twenty's database still has it"
     if still is not None:
         raise Fault(

@@ -17,7 +17,6 @@ from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.settings import Readers
 from provisioning_pipeline.steps.offboarding.manifest import (
-    LEFT_OUT,
     NAME,
     Manifest,
     ObjectExport,
@@ -99,7 +98,7 @@ async def _export(reader: WorkspaceReader, to: Destination, about: Manifest, tol
             await asyncio.to_thread(to.write, NAME, replace(about, objects=under_way).content())
         how = "exported" if again else "exported before, and unchanged since"
         told(f"{wanted.plural} ({number} of {len(found)}): {_counted(table.rows, table.files)} {how}")
-    whole = replace(about, objects=done, complete=True, taken_at=datetime.now(UTC), left_out=[LEFT_OUT])
+    whole = replace(about, objects=done, complete=True, taken_at=datetime.now(UTC))
     await asyncio.to_thread(to.write, NAME, whole.content())
     return whole
 

@@ -12,7 +12,16 @@ from provisioning_pipeline.clients.twenty.export import Standing
 from provisioning_pipeline.clients.twenty.objects import RecordObject
 
 NAME: Final = "manifest.json"
-LEFT_OUT: Final = "searchVector, which Twenty makes of other fields"
+NOT_EXPORTED: Final = (
+    "searchVector of each object, which Twenty makes of other fields",
+    "views, page layouts, the navigation menu",
+    "roles, permissions, invitations",
+    "settings of the workspace, its domains and identity providers, and of its data model all but the columns above",
+    "API keys, webhooks, connected accounts and channels",
+    "applications, logic functions, agents and their chats",
+    "files that no record names",
+    "messages and calendar events that their owners do not share with the workspace",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,7 @@ class Manifest:
     Args:
         objects: name → its table.
         taken_at: when the export was finished, or else begun.
-        left_out: what is not in it, in words.
+        not_exported: what the workspace may have besides, in words.
     """
 
     slug: str
@@ -61,7 +70,7 @@ class Manifest:
     taken_at: datetime
     complete: bool
     objects: dict[str, ObjectExport]
-    left_out: list[str]
+    not_exported: tuple[str, ...] = NOT_EXPORTED
 
     @property
     def counts(self) -> dict[str, int]:

@@ -13,6 +13,7 @@ from provisioning_pipeline.model.access_lock import INVITE_LINK, ItemKind, Locke
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.names import first_few
+from provisioning_pipeline.steps.last_look import must_still_be_ending
 from provisioning_pipeline.steps.members.act.backfill import put_right
 from provisioning_pipeline.steps.scope import Scope, workspace_address
 from provisioning_pipeline.steps.suspension.changes import LOCK_WORKSPACE
@@ -38,14 +39,16 @@ async def lock(scope: Scope) -> None:
     Our own account keeps everything. Open invitations stay.
 
     Raises:
-        Fault: LOCK_NOT_PROVED when a way in is still open, or it cannot be told; else what Twenty refused. What is
-            locked stays so, and the next run goes on.
+        Fault: REGISTRY_CHANGED when the tenant is not to lose access any more, and nothing was taken; LOCK_NOT_PROVED
+            when a way in is still open, or it cannot be told; else what Twenty refused. What is locked stays so, and
+            the next run goes on.
     """
     scope.server.must_be_usable()
     link = await scope.link()
     address = scope.address = await workspace_address(scope, link)
     await put_right(scope, link, address)
     await scope.client.access.must_be_lockable(address)
+    await must_still_be_ending(scope)
     await scope.access_locks.begin(
         scope.database_name, scope.client.name, address.workspace_id, _why(scope), scope.run_id
     )

@@ -1,7 +1,7 @@
 """Offboarding what a sandbox has."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,19 +12,13 @@ from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.run.connections import connect
 from provisioning_pipeline.run.run import dry_run
 from provisioning_pipeline.run.work import Run, TenantResult, work
-from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
-from provisioning_pipeline.sandbox.twenty import TwentyOptions
+from provisioning_pipeline.steps.offboarding.changes import ARCHIVE_WORKSPACE, DELETE_WORKSPACE
 from provisioning_pipeline_tests.world import World, settings_of
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    """A sandbox whose tests add their own tenants. One stays, so that our account is never without a workspace."""
-    with Sandbox(SandboxOptions(tenants=0, twenty=(TwentyOptions(activation_seconds=0.0),))) as sandbox:
-        world = World(sandbox)
-        world.sandbox.add_tenant("stays", members=1)
-        world.apply()
-        yield world
+@pytest.fixture(scope="session")
+def world(leaving_world: World) -> World:
+    return leaving_world
 
 
 Offboarded = Callable[..., TenantResult]
@@ -41,13 +35,28 @@ def offboarded(world: World, tmp_path: Path) -> Offboarded:
 
 
 def offboard(world: World, slug: str, *changes: Change, **overrides: Any) -> TenantResult:
-    """The same with the settings of the world."""
+    """The same with the settings of the world; the registry says of a tenant that leaves that its customer has left."""
+    if {ARCHIVE_WORKSPACE, DELETE_WORKSPACE} & set(changes):
+        say(world, slug, "cancelled")
+    return offboard_as_planned(world, slug, *changes, **overrides)
+
+
+def say(world: World, slug: str, status: str) -> None:
+    """The tenant manager writes this status to the tenant's row."""
+    world.registry("UPDATE tenant_registry SET status = %s WHERE slug = %s RETURNING 1", status, slug)
+
+
+def offboard_as_planned(
+    world: World, slug: str, *changes: Change, meanwhile: Callable[[], None] = lambda: None, **overrides: Any
+) -> TenantResult:
+    """The same with what happens between the plan and its first step."""
     settings = settings_of(world.sandbox.environment(), **overrides)
 
     async def run() -> TenantResult:
         (entry,) = (await dry_run(settings, [slug])).tenants
         async with connect(settings, dry_run=False) as connections:
             await connections.history.begin_run("offboarding", "operator")
+            meanwhile()
             run = Run(connections, "offboarding")
             (result,) = await work(run, [replace(entry, changes=changes, members=(), withdrawals=())])
             return result

@@ -65,7 +65,10 @@ def assert_gone(world: World, tenant: Before, place: Path) -> None:
     assert row == (None, None), slug
     metadata = world.sandbox.clerk.state.organization(tenant.organization).public_metadata
     assert metadata.get("twenty_workspace_id") is None, slug
-    for table in ("member_link", "member_intent", "login_proof", "access_lock"):
+    conditions = world.conditions(tenant.database_name)
+    assert conditions["Lifecycle"] == ("False", "Gone"), slug
+    assert "AccessLocked" not in conditions, slug
+    for table in ("member_link", "member_intent", "login_proof", "access_lock", "access_lock_item"):
         found = world.registry(
             f"SELECT count(*) FROM provisioning.{table} WHERE database_name = %s", tenant.database_name
         )

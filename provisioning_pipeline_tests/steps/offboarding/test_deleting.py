@@ -14,7 +14,8 @@ from provisioning_pipeline.steps.offboarding.changes import (
     DELETE_WORKSPACE,
 )
 from provisioning_pipeline.steps.suspension.changes import UNLOCK_WORKSPACE
-from provisioning_pipeline_tests.steps.offboarding.conftest import Offboarded
+from provisioning_pipeline.tasks.restart import NotGone
+from provisioning_pipeline_tests.steps.offboarding.conftest import Offboarded, say
 from provisioning_pipeline_tests.steps.offboarding.gone import Before, assert_gone, before, stages
 from provisioning_pipeline_tests.steps.offboarding.records import add
 from provisioning_pipeline_tests.world import World
@@ -35,6 +36,7 @@ def outcome(result: TenantResult) -> tuple[Status, Reason]:
     return found.status, found.reason
 
 
+@pytest.mark.slow
 def test_a_workspace_is_exported_deleted_and_named_nowhere(
     world: World, tenant: Before, offboarded: Offboarded, tmp_path: Path
 ) -> None:
@@ -60,6 +62,7 @@ def test_a_locked_workspace_is_deleted_with_its_locked_members(
     assert stages(world, tenant)["archived_at"]
 
 
+@pytest.mark.slow
 def test_an_archived_workspace_comes_back_as_it_was(world: World, tenant: Before, offboarded: Offboarded) -> None:
     roles = world.members(tenant.slug)
     offboarded(tenant.slug, ARCHIVE_WORKSPACE)
@@ -77,6 +80,7 @@ def test_without_a_place_for_its_export_nothing_of_it_is_touched(
     assert world.sees(tenant.slug)["status"] == "COMPLETED"
 
 
+@pytest.mark.slow
 def test_a_workspace_that_an_admin_has_deleted_is_taken_as_deleted(
     world: World, tenant: Before, offboarded: Offboarded
 ) -> None:
@@ -95,6 +99,7 @@ def test_a_workspace_that_an_admin_has_deleted_is_taken_as_deleted(
     assert (found["exported_at"], found["gone_at"] is None) == (None, False)
 
 
+@pytest.mark.slow
 def test_the_id_of_a_workspace_that_stands_is_not_taken_out_of_other_places(
     world: World, tenant: Before, offboarded: Offboarded
 ) -> None:
@@ -105,17 +110,37 @@ def test_the_id_of_a_workspace_that_stands_is_not_taken_out_of_other_places(
     assert metadata["twenty_workspace_id"] == tenant.workspace_id
 
 
-def test_a_customer_who_comes_back_and_leaves_again_has_two_tombstones(
+@pytest.mark.slow
+def test_a_customer_who_comes_back_gets_a_new_workspace_once_an_operator_says_so(
     world: World, tenant: Before, offboarded: Offboarded
 ) -> None:
+    offboarded(tenant.slug, ARCHIVE_WORKSPACE)
     offboarded(tenant.slug, DELETE_WORKSPACE)
     world.apply(tenant.slug)
+    assert world.conditions(tenant.slug)["Lifecycle"] == ("False", "Gone")
+
+    say(world, tenant.slug, "active")
+    world.apply(tenant.slug)
+    assert world.conditions(tenant.slug)["Lifecycle"] == ("Unknown", "InDoubt")
+    assert world.link(tenant.database_name)["workspace_id"] is None
+
+    world.restart(tenant.slug)
+    world.apply(tenant.slug)
     again = before(world, tenant.slug)
-    assert again.workspace_id != tenant.workspace_id
+    assert again.workspace_id not in (None, tenant.workspace_id)
+    assert again.emails == tenant.emails
+    assert world.sees(tenant.slug)["workspace_id"] == again.workspace_id
+    conditions = world.conditions(tenant.slug)
+    assert (conditions["Lifecycle"], conditions["Ready"]) == (("True", "Active"), ("True", "AllTrue"))
+    with pytest.raises(NotGone, match="stands"):
+        world.restart(tenant.slug)
+
+    # and leaves again: both are told of
     assert outcome(offboarded(tenant.slug, DELETE_WORKSPACE)) == (Status.TRUE, Reason.WORKSPACE_DELETED)
     assert stages(world, tenant)["gone_at"] < stages(world, again)["gone_at"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["deleteCurrentWorkspace", "deleteUserFromWorkspace"])
 def test_an_answer_that_got_lost_is_made_good_by_evidence(
     world: World, tenant: Before, offboarded: Offboarded, tmp_path: Path, operation: str
@@ -126,6 +151,7 @@ def test_an_answer_that_got_lost_is_made_good_by_evidence(
     assert_gone(world, tenant, tmp_path)
 
 
+@pytest.mark.slow
 def test_an_organization_that_names_another_workspace_by_now_keeps_that(
     world: World, tenant: Before, offboarded: Offboarded
 ) -> None:

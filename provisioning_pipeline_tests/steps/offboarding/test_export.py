@@ -13,7 +13,7 @@ from provisioning_pipeline.clients.transport import Effect, watched
 from provisioning_pipeline.clients.twenty import export
 from provisioning_pipeline.model.condition import ConditionType, Reason, Status
 from provisioning_pipeline.run.work import TenantResult
-from provisioning_pipeline.steps.offboarding.changes import EXPORT_WORKSPACE
+from provisioning_pipeline.steps.offboarding.changes import ARCHIVE_WORKSPACE, EXPORT_WORKSPACE
 from provisioning_pipeline_tests.steps.offboarding.conftest import Offboarded
 from provisioning_pipeline_tests.steps.offboarding.records import (
     add,
@@ -95,6 +95,33 @@ def test_every_record_is_read_back_as_it_was_in_either_format(
     assert {row["userEmail"] for row in read["workspaceMember"]} >= set(world.members(slug))
 
 
+@pytest.mark.slow
+def test_who_owns_what_is_exported_of_a_locked_workspace_too(
+    world: World, own: str, offboarded: Offboarded, tmp_path: Path
+) -> None:
+    add_object(world, own, "rocket", "rockets", "name:TEXT pilot:>workspaceMember")
+    ((schema,),) = world.twenty(
+        'SELECT "databaseSchema" FROM core.workspace WHERE id = %s', world.link(own)["workspace_id"]
+    )
+    members = sorted(str(row[0]) for row in world.twenty(f'SELECT id FROM "{schema}"."workspaceMember"'))
+    for member in members:
+        add(world, own, "company", accountOwnerId=member)
+        add(world, own, "task", assigneeId=member)
+        add(world, own, "rocket", pilotId=member)
+    deleted = add(world, own, "company", deleted=True)
+    add(world, own, "person", companyId=deleted)
+    offboarded(own, ARCHIVE_WORKSPACE)
+    assert outcome(offboarded(own, EXPORT_WORKSPACE)) == (Status.TRUE, Reason.EXPORTED)
+
+    where = folder(world, own, tmp_path)
+    found = manifest(where)
+    for name, column in (("company", "accountOwnerId"), ("task", "assigneeId"), ("rocket", "pilotId")):
+        assert sorted(row[column] for row in rows_of(where, name, found) if row[column]) == members, name
+    assert [row["companyId"] for row in rows_of(where, "person", found)] == [deleted]
+    assert any(what.startswith("API keys") for what in found["not_exported"])
+
+
+@pytest.mark.slow
 def test_files_lie_beside_the_tables_and_no_url_with_its_token_is_written(
     world: World, slug: str, offboarded: Offboarded, tmp_path: Path
 ) -> None:
@@ -114,6 +141,7 @@ def test_files_lie_beside_the_tables_and_no_url_with_its_token_is_written(
     world.twenty("DELETE FROM sandbox_twenty.record WHERE data->'file'->0->>'fileId' = %s RETURNING 1", lost)
 
 
+@pytest.mark.slow
 def test_only_those_who_may_read_reports_may_read_an_export(
     world: World, slug: str, offboarded: Offboarded, tmp_path: Path
 ) -> None:
@@ -123,6 +151,7 @@ def test_only_those_who_may_read_reports_may_read_an_export(
     assert modes == {0o640}
 
 
+@pytest.mark.slow
 def test_an_export_goes_to_any_place_that_fsspec_knows(world: World, slug: str, offboarded: Offboarded) -> None:
     place = f"memory://exports-{uuid4().hex}"
     result = offboarded(slug, EXPORT_WORKSPACE, export_path=place)
@@ -139,6 +168,7 @@ def test_without_a_place_nothing_is_exported_and_the_setting_is_named(slug: str,
     assert "PROVISIONING_EXPORT_PATH" in result.conditions[-1].message
 
 
+@pytest.mark.slow
 def test_a_place_that_cannot_be_written_to_is_named(slug: str, offboarded: Offboarded, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     result = offboarded(slug, EXPORT_WORKSPACE, export_path=str(tmp_path / "file"))
@@ -146,6 +176,7 @@ def test_a_place_that_cannot_be_written_to_is_named(slug: str, offboarded: Offbo
     assert f"{tmp_path}/file is a file, and not a folder" in result.conditions[-1].message
 
 
+@pytest.mark.slow
 def test_what_is_exported_is_read_again_only_where_it_changed(
     world: World, own: str, offboarded: Offboarded, tmp_path: Path
 ) -> None:
@@ -170,6 +201,7 @@ def test_what_is_exported_is_read_again_only_where_it_changed(
     assert len(rows_of(where, "note", found)) == 2
 
 
+@pytest.mark.slow
 def test_a_table_that_got_lost_is_written_again(world: World, own: str, offboarded: Offboarded, tmp_path: Path) -> None:
     fill(world, own, companies=1)
     offboarded(own, EXPORT_WORKSPACE)
@@ -212,6 +244,7 @@ def test_an_export_that_is_cut_off_leaves_no_half_file_and_the_next_goes_on(
     assert (where / "company.parquet").stat().st_ino == company
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("times", "wanted"), [(1, Reason.EXPORTED), (9, Reason.EXPORT_INCOMPLETE)])
 def test_an_object_that_is_written_to_meanwhile_is_read_again_and_then_reported(
     world: World, own: str, offboarded: Offboarded, tmp_path: Path, times: int, wanted: Reason
@@ -237,6 +270,7 @@ def test_an_object_that_is_written_to_meanwhile_is_read_again_and_then_reported(
         assert "3 times" in result.conditions[-1].message
 
 
+@pytest.mark.slow
 def test_a_field_of_a_type_that_we_do_not_know_is_reported_and_not_left_out(
     world: World, own: str, offboarded: Offboarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,6 +285,7 @@ def test_a_field_of_a_type_that_we_do_not_know_is_reported_and_not_left_out(
     assert "probe.reading (NUMERIC)" in result.conditions[-1].message
 
 
+@pytest.mark.slow
 def test_each_object_is_reported_as_soon_as_it_is_done(world: World, own: str, tmp_path: Path) -> None:
     told = asyncio.run(_told(world, own, tmp_path))
     assert len(told) == 28
@@ -271,6 +306,6 @@ async def _told(world: World, slug: str, place: Path) -> list[str]:
         (server,) = connections.servers.values()
         workspace = world.link(slug)["workspace_id"]
         reader = export.WorkspaceReader(server.client, await server.client.address(workspace))
-        about: Any = Manifest(slug, "db", "twenty", None, workspace, "csv", datetime.now(UTC), False, {}, [])
+        about: Any = Manifest(slug, "db", "twenty", None, workspace, "csv", datetime.now(UTC), False, {})
         await export_workspace(reader, Destination(UPath(place), "csv", "owner"), about, told.append)
     return told

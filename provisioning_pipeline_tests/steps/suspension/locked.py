@@ -17,9 +17,15 @@ UNTIL = "2031-01-01T00:00:00Z"
 
 
 def planned(world: World, slug: str, change: Change) -> TenantPlan:
-    """The plan of a tenant with this change and no other."""
+    """The plan of a tenant with this change and no other, after the registry has said what asks for it."""
+    say(world, slug, "suspended" if change is LOCK_WORKSPACE else "active")
     (entry,) = world.plan(slug).tenants
     return replace(entry, changes=(change,), members=(), findings=(), withdrawals=(), pending=())
+
+
+def say(world: World, slug: str, status: str) -> None:
+    """The tenant manager writes this status to the tenant's row."""
+    world.registry("UPDATE tenant_registry SET status = %s WHERE slug = %s RETURNING 1", status, slug)
 
 
 def lock(world: World, slug: str) -> TenantResult:

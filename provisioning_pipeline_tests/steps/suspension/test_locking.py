@@ -17,6 +17,8 @@ from provisioning_pipeline_tests.steps.suspension.locked import (
     give_role,
     key_of,
     lock,
+    planned,
+    say,
     session_of,
     told,
     unlock,
@@ -30,8 +32,8 @@ SERVICE = "provisioner@platform.test"
 
 
 @pytest.fixture
-def world(shared_world: World) -> World:
-    return shared_world
+def world(leaving_world: World) -> World:
+    return leaving_world
 
 
 def ready(world: World, slug: str) -> list[str]:
@@ -90,6 +92,7 @@ def test_a_lock_lets_no_session_no_login_and_no_key_in_and_gives_all_of_it_back(
     assert [entry.changes for entry in world.plan("acme").tenants] == plan
 
 
+@pytest.mark.slow
 def test_locking_again_changes_nothing_and_proves_it_again(world: World) -> None:
     ready(world, "again")
     first = lock(world, "again")
@@ -102,6 +105,7 @@ def test_locking_again_changes_nothing_and_proves_it_again(world: World) -> None
     assert at_twenty(world, "again") == now
 
 
+@pytest.mark.slow
 def test_who_comes_in_meanwhile_is_locked_in_the_next_pass_and_gets_what_they_came_in_with(world: World) -> None:
     emails = ready(world, "meanwhile")
     invited, joining = "invited@mail.example", "joining@mail.example"
@@ -150,6 +154,7 @@ def test_a_key_that_is_made_after_a_lock_is_revoked_by_the_next(world: World) ->
     assert at_twenty(world, "keys")["keys"] == {"late": False}
 
 
+@pytest.mark.slow
 def test_whose_password_is_not_ours_is_tried_by_impersonation(world: World) -> None:
     emails = ready(world, "foreign")
     before = at_twenty(world, "foreign")
@@ -210,6 +215,7 @@ def test_a_setting_that_was_off_before_stays_off(world: World) -> None:
     assert before["link"] is False
 
 
+@pytest.mark.slow
 def test_a_role_of_the_same_name_that_gives_something_is_never_given(world: World) -> None:
     emails = ready(world, "namesake")
     give_role(world, "namesake", emails[1], EMPTY_ROLE)
@@ -235,6 +241,7 @@ def test_a_member_who_was_removed_while_it_was_locked_stays_out(world: World) ->
     assert at_twenty(world, "removed")["members"][emails[1]][1:] == ("Sales", False)
 
 
+@pytest.mark.slow
 def test_a_server_without_a_call_of_the_lock_is_left_alone(world: World) -> None:
     ready(world, "lacking")
     before = at_twenty(world, "lacking")
@@ -318,3 +325,17 @@ def join_by_link(world: World, slug: str, email: str) -> None:
     with browser(world.sandbox.twenty[0]) as http:
         read(http, document, variables)
     world.twenty(switch, False, workspace)
+
+
+def test_of_a_tenant_that_is_active_again_since_the_plan_nothing_is_taken(world: World) -> None:
+    world.sandbox.add_tenant("active-again", members=1)
+    world.apply("active-again")
+    before, entry = at_twenty(world, "active-again"), planned(world, "active-again", LOCK_WORKSPACE)
+    say(world, "active-again", "active")
+
+    result = world.run_planned(entry)
+
+    assert (told(result).status, told(result).reason) == (Status.UNKNOWN, Reason.REGISTRY_CHANGED)
+    assert result.outcomes == ()
+    assert at_twenty(world, "active-again") == before
+    assert world.link("active-again")["database_name"] not in locks(world)

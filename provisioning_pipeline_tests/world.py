@@ -44,6 +44,7 @@ class World:
 
     def __init__(self, sandbox: Sandbox, **overrides: Any) -> None:
         self.sandbox = sandbox
+        self.overrides = overrides
         self.settings = settings_of(sandbox.environment(), **overrides)
 
     # --- doing --------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from provisioning_pipeline.sandbox.clerk import ClerkOptions, StandInClerk
 from provisioning_pipeline.sandbox.postgres import PostgresUnavailableError, SandboxPostgres
 from provisioning_pipeline.sandbox.registry import REGISTRY_DATABASE, TABLES, SeededTenant, tenant_id, write_tenants
 from provisioning_pipeline.settings import Settings, TwentyServer
-from provisioning_pipeline.tasks.certify.life import Person
+from provisioning_pipeline.tasks.certify.tenant import Person
 
 _FOLDER = "provisioning-certify-"
 _HELD = "held"
@@ -69,6 +69,9 @@ class SandboxBench:
             "clerk_secret_key": self._clerk.secret_key,
             "member_password_key": theirs.member_password_key,
             "members_gone": members_gone,
+            "suspended": "lock",
+            "gone_grace_days": 0.0,
+            "export_path": str(self._reports / "exports"),
             "report_path": self._reports,
             "request_timeout_seconds": theirs.request_timeout_seconds,
             "activation_timeout_seconds": theirs.activation_timeout_seconds,
@@ -104,6 +107,10 @@ class SandboxBench:
     def leave(self, email: str) -> None:
         """A person leaves the organization."""
         self._clerk.remove_membership(self._organization, self._people[email][0])
+
+    def become(self, status: str) -> None:
+        """The registry has this status of the tenant from now on."""
+        self._postgres.execute(REGISTRY_DATABASE, "UPDATE tenant_registry SET status = %s", [status])
 
     def workspace_at_clerk(self) -> str | None:
         """The workspace id in the organization's public metadata."""

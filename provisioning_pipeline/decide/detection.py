@@ -342,8 +342,8 @@ def _database_condition(
     else:
         reason, message = (
             Reason.TENANT_GONE,
-            f"Database {name} and its registry row are gone. If it had a workspace, that was left as it is; remove it "
-            "in Twenty if the customer left.",
+            f"Database {name} and its registry row are gone. If it had a workspace, that stays until an offboarding is "
+            "approved.",
         )
     return is_false(ConditionType.DETECTED, reason, message)
 

@@ -139,10 +139,12 @@ def _without_row(
     since = f"Its registry row is missing{_at(missing_since, ' since ')}; the database is there"
     if policy.settled_by_hand:
         return _settled(found, since, settles=True)
-    if offboarding is not None and offboarding.undone_at is not None:
+    taken_back_at = offboarding.taken_back_at if offboarding is not None else None
+    # not of an earlier absence: the row was back since
+    if taken_back_at is not None and missing_since is not None and taken_back_at >= missing_since:
         return Life(
             Lifecycle.IN_DOUBT,
-            f"{since}. An operator took its offboarding back{_at(offboarding.undone_at)}: so it stays until the row is "
+            f"{since}. An operator took its offboarding back{_at(taken_back_at)}: so it stays until the row is "
             "back, or an operator runs `provisioning offboard` again.",
         )
     if link.get("registry_row_settled"):

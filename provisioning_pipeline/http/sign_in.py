@@ -33,6 +33,7 @@ from provisioning_pipeline.steps.logins.step import LOGINS
 from provisioning_pipeline.steps.members.changes import DEMOTE_MEMBER, REMOVE_MEMBER
 from provisioning_pipeline.steps.onboarding.changes import CLEAR_ONBOARDING
 from provisioning_pipeline.steps.scope import Scope, Server
+from provisioning_pipeline.steps.suspension.changes import UNLOCK_WORKSPACE
 from provisioning_pipeline.steps.workspaces.changes import MAKING
 
 _LOG = logging.getLogger(__name__)
@@ -235,6 +236,8 @@ def _part_of(plan: Plan, database_name: str, clerk_user_id: str) -> tuple[Tenant
     entry = next((entry for entry in plan.tenants if entry.tenant.database_name == database_name), None)
     if entry is None or entry.workspace_id is None or entry.server is None or MAKING & set(entry.changes):
         raise CannotTell("The workspace is still being made. Come again in a moment.")
+    if UNLOCK_WORKSPACE in entry.changes:
+        raise CannotTell("The next run gives the workspace's members their access back.", retry_seconds=60)
     members = tuple(_unharmed(member) for member in entry.members if member.clerk_user_id == clerk_user_id)
     members = tuple(member for member in members if member.changes)
     wanted = {change for member in members for change in member.changes}

@@ -65,6 +65,7 @@ class AccessLocks(LedgerTables):
                 INSERT INTO provisioning.access_lock AS known (database_name, server, workspace_id, why, run_id)
                 VALUES (%s, %s, %s, %s, %s)
                 ON CONFLICT (database_name) DO UPDATE SET why = excluded.why, run_id = excluded.run_id,
+                    begun_at = CASE WHEN known.release_begun_at IS NULL THEN known.begun_at ELSE now() END,
                     locked_at = CASE WHEN known.release_begun_at IS NULL THEN known.locked_at END,
                     release_begun_at = NULL
                 """,

@@ -12,13 +12,13 @@ from provisioning_pipeline.ledger.restarts import let_go
 from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.change import RESTART_TENANT
 from provisioning_pipeline.model.condition import Reason
-from provisioning_pipeline.model.offboarding import Begun, Offboarding, Stage
+from provisioning_pipeline.model.offboarding import Begun, Offboarding, Return, Stage
 from provisioning_pipeline.model.tenant import OutcomeStatus
 
 _COLUMNS: Final[LiteralString] = """
     database_name, slug, clerk_org_id, server, workspace_id::text AS workspace_id, why, policy, begun_at, run_id,
     approved_by, archived_at, delete_begun_at, export_path, exported_at, export_counts, members_removed_at,
-    workspace_deleted_at, organization_cleared_at, gone_at, undone_at
+    workspace_deleted_at, organization_cleared_at, gone_at, undone_at, taken_back_at
 """
 _OF_WORKSPACE: Final[LiteralString] = "WHERE database_name = %(name)s AND workspace_id = %(workspace)s"
 _UNDER_WAY: Final[LiteralString] = f"{_OF_WORKSPACE} AND gone_at IS NULL AND undone_at IS NULL"
@@ -68,7 +68,8 @@ class Offboardings(LedgerTables):
             sql.SQL(
                 """
                 UPDATE provisioning.offboarding SET {stages}, policy = %(policy)s, why = %(why)s, run_id = %(run_id)s,
-                    approved_by = NULL, export_path = NULL, export_counts = NULL, undone_at = NULL, begun_at = now()
+                    approved_by = NULL, export_path = NULL, export_counts = NULL, begun_at = now(),
+                    undone_at = NULL, taken_back_at = NULL
                 WHERE database_name = %(database_name)s AND workspace_id = %(workspace_id)s
                   AND gone_at IS NULL AND undone_at IS NOT NULL
                 """
@@ -107,7 +108,7 @@ class Offboardings(LedgerTables):
             {"name": database_name, "workspace": workspace_id, "path": path, "counts": Jsonb(dict(counts))},
         )
 
-    async def undo(self, database_name: str, workspace_id: str) -> bool:
+    async def undo(self, end: Return) -> bool:
         """The tenant came back before its workspace was deleted, and is not said to leave; False: it cannot, or has."""
         touched = await self.database.execute(
             f"""
@@ -116,9 +117,10 @@ class Offboardings(LedgerTables):
                 WHERE o.database_name = %(name)s AND o.workspace_id = %(workspace)s AND o.gone_at IS NULL
                   AND o.workspace_deleted_at IS NULL AND c.database_name = o.database_name AND c.type = 'Offboarded'
             )
-            UPDATE provisioning.offboarding SET undone_at = now() {_UNDER_WAY} AND workspace_deleted_at IS NULL
+            UPDATE provisioning.offboarding SET undone_at = now(), taken_back_at = CASE WHEN %(by_hand)s THEN now() END
+            {_UNDER_WAY} AND workspace_deleted_at IS NULL
             """,  # noqa: S608  # texts of ours alone
-            {"name": database_name, "workspace": workspace_id},
+            {"name": end.database_name, "workspace": end.workspace_id, "by_hand": end.by_hand},
         )
         return touched > 0
 

@@ -15,7 +15,9 @@ _OF_PEOPLE = ("member_link", "member_intent", "login_proof", "access_lock")
 _WITHOUT_WORKSPACE: LiteralString = """
     UPDATE provisioning.tenant_link
     SET server = NULL, subdomain = NULL, workspace_id = NULL, workspace_url = NULL, admin_user_id = NULL,
-        admin_email = NULL, invite_link_opened = false, default_role_before = NULL, ready = false, updated_at = now()
+        admin_email = NULL, invite_link_opened = false, default_role_before = NULL, ready = false, updated_at = now(),
+        -- it had a row, which the workspace shows no more
+        registered_at = COALESCE(registered_at, now())
 """
 
 

@@ -40,6 +40,15 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
+class Return:
+    """An offboarding that ends before its workspace is deleted: the tenant is back, or an operator says so, by hand."""
+
+    database_name: str
+    workspace_id: str
+    by_hand: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Offboarding:
     """One tenant's offboarding. Without a time a stage was not reached; with `gone_at` it is over, for ever.
 
@@ -47,6 +56,7 @@ class Offboarding:
         why: what asked for it, as a sentence.
         policy: how far it goes, in the words of the settings.
         export_counts: object → records.
+        taken_back_at: an operator ended it by hand; an end without it came with the registry's row.
     """
 
     database_name: str
@@ -69,6 +79,7 @@ class Offboarding:
     organization_cleared_at: datetime | None = None
     gone_at: datetime | None = None
     undone_at: datetime | None = None
+    taken_back_at: datetime | None = None
 
     def reached(self, stage: Stage) -> bool:
         return getattr(self, stage) is not None

@@ -129,9 +129,9 @@ _REGISTERED: Mapping[Reason, Explanation] = {
         "Nothing: the registry has excluded it.",
     ),
     Reason.TENANT_GONE: Explanation(
-        "Database and row are gone (or only the row, if the tenant had no database). The tenant is excluded. We left "
-        "its workspace as it is.",
-        "Remove the workspace in Twenty if the customer left.",
+        "Database and row are gone (or only the row, if the tenant had no database). The tenant is excluded. Its "
+        "workspace stays until its [offboarding](operations.md#customers-who-left) is approved.",
+        "Look at `provisioning plan`, or run `provisioning offboard TENANT`, if the customer left.",
     ),
     Reason.REGISTRY_ROW_GONE: Explanation(
         "The database once had a registry row; the row was deleted and the database stayed. The tenant is excluded and "

@@ -11,6 +11,7 @@ from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import Condition, Reason
 from provisioning_pipeline.model.forecast import AgingWorkspace
 from provisioning_pipeline.model.history import Waiting
+from provisioning_pipeline.model.offboarding import Return
 from provisioning_pipeline.model.onboarding import Flag
 
 
@@ -281,7 +282,7 @@ class Plan:
         row_gone: those whose row is missing for the first time.
         row_settled: those of which it is settled now that their row was taken away.
         kept_rows: those whose row is missing, which is not believed yet.
-        came_back: (database name, workspace id) of offboardings that end: the tenant is back, or an operator says so.
+        came_back: the offboardings that end before their workspaces are deleted.
         registry_ids: (database name, id of its registry row) where the ledger does not know that id yet.
         database_oids: (database name, the cluster's number for it) likewise.
         asked_admins: (database name, e-mail) of admins who were named over HTTP and do not stand in the registry yet.
@@ -305,7 +306,7 @@ class Plan:
     registered: tuple[str, ...] = ()
     row_gone: tuple[str, ...] = ()
     row_settled: tuple[str, ...] = ()
-    came_back: tuple[tuple[str, str], ...] = ()
+    came_back: tuple[Return, ...] = ()
     kept_rows: frozenset[str] = frozenset()
     asked_admins: tuple[tuple[str, str], ...] = ()
     registry_ids: tuple[tuple[str, str], ...] = ()

@@ -17,7 +17,6 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import BadInput
 from provisioning_pipeline.model.frames import ClerkSnapshot, frame, records
 from provisioning_pipeline.model.history import Budget, Waiting
-from provisioning_pipeline.model.lifecycle import Lifecycle
 from provisioning_pipeline.model.offboarding import Order
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import (
@@ -26,6 +25,7 @@ from provisioning_pipeline.model.tenant import (
     Plan,
     TenantPlan,
 )
+from provisioning_pipeline.run.endings import twenty_unlocked, with_endings
 from provisioning_pipeline.run.notes import MOST_MISSED, notes, notes_of_endings
 from provisioning_pipeline.run.seen import (
     Answers,
@@ -79,8 +79,8 @@ from provisioning_pipeline.steps.members.plan.tenant_members import (
     withdrawals,
     workplaces,
 )
-from provisioning_pipeline.steps.offboarding.due import Offboarded, OffboardingPolicy, came_back, with_offboarding
-from provisioning_pipeline.steps.suspension.due import LockPolicy, Locks, as_unlocked, with_locks
+from provisioning_pipeline.steps.offboarding.due import Offboarded
+from provisioning_pipeline.steps.suspension.due import Locks
 from provisioning_pipeline.steps.workspaces.plan.planner import Observed, Planner, admin_of
 
 Deciding = Generator[Questions, Answers, Plan]
@@ -106,9 +106,7 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None, order: O
     Raises:
         UnknownPlan: when nothing waits under the approved name.
     """
-    lives = {found.tenant.database_name: found.life.lifecycle for found in seen.detected if found.life}
-    coming_back = [lock for name, lock in seen.locks.items() if lives.get(name) is Lifecycle.ACTIVE]
-    seen = replace(seen, twenty=as_unlocked(seen.twenty, coming_back))
+    seen = replace(seen, twenty=twenty_unlocked(seen))
     clerk, twenty = seen.clerk, seen.twenty
     by_name = {found.tenant.database_name: found for found in seen.detected}
     links = {name: found.link or {} for name, found in by_name.items()}
@@ -212,21 +210,8 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None, order: O
         DatabasePolicy.of(settings, seen.table.owner, approved),
         set(twenty.servers["database_name"]),
     )
-    back = came_back(planned, lives, seen.offboardings, twenty, order)
-    offboardings = {
-        name: replace(known, undone_at=seen.looked_at) if name in back else known
-        for name, known in seen.offboardings.items()
-    }
-    locked = with_locks(planned, lives, seen.locks, offboardings, twenty, LockPolicy.of(settings, approved))
-    offboarded = with_offboarding(
-        locked.entries,
-        lives,
-        offboardings,
-        twenty,
-        OffboardingPolicy.of(settings, approved, order),
-        seen.looked_at,
-    )
-    planned = offboarded.entries
+    ended = with_endings(planned, seen, settings, approved, order)
+    planned, locked, offboarded = ended.entries, ended.locked, ended.offboarded
     approvals = (weighed, seen.loss, overs, locked, offboarded)
     if approved and not any(each.approved for each in approvals):
         raise _unknown_plan(approved, weighed, overs, locked, offboarded)
@@ -250,14 +235,14 @@ def decide(seen: Seen, settings: Settings, approved: str | None = None, order: O
             *notes_of_endings(locked, offboarded),
             *told_to_stay(((entry.tenant, str(entry.server)) for entry in drafts if entry.workspace_id), placement),
         ),
-        came_back=tuple(back.items()),
+        came_back=ended.came_back,
         retirements=retirements,
         dropped=seen.dropped,
         left=_left(seen, entries),
         given_up=given_up(seen.intents, people, seen.looked_at),
         registry_doubt=seen.loss.doubt,
         kept_rows=frozenset(seen.loss.kept),
-        **_registry_news(seen),
+        **registry_news(seen),
         room={
             row["server"]: None if row["capacity"] is None else max(0, row["capacity"] - row["workspaces"])
             for row in records(twenty.servers)
@@ -372,7 +357,7 @@ def clerk_read(clerk: ClerkSnapshot) -> ClerkRead:
     )
 
 
-def _registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
+def registry_news(seen: Seen) -> dict[str, tuple[Any, ...]]:
     """What the ledger does not know yet about registry rows, and the registry about admins who were asked for."""
     registered, row_gone, settled, asked, ids, oids = [], [], [], [], [], []
     several = set(seen.registry["registry_id"][seen.registry["registry_id"].duplicated()])

@@ -33,7 +33,7 @@ from provisioning_pipeline.model.fault import BadInput
 from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
 from provisioning_pipeline.model.history import KnownRows
 from provisioning_pipeline.model.names import namesakes_of
-from provisioning_pipeline.model.offboarding import Offboarding
+from provisioning_pipeline.model.offboarding import Offboarding, Order
 from provisioning_pipeline.model.tenant_database import Inspection, LastInspection
 from provisioning_pipeline.observe.snapshots import (
     inspect_databases,
@@ -79,22 +79,22 @@ async def observe(
     *,
     by_hand: bool = True,
     approved: str | None = None,
-    settles: bool = False,
+    order: Order | None = None,
 ) -> Seen:
     """Everything that a plan for these tenants (slugs or database names), or for all, is made from.
 
     Names that were not given `by_hand` may belong to databases that vanished since a sensor saw them. `approved` is
-    the name of a loss of registry rows that an operator approved; with `settles` an operator says of these tenants that
-    those without a row have left.
+    the name of a loss of registry rows that an operator approved, and `order` what they ask of the one tenant of this
+    name: to archive or delete it settles that it has left if it has no row.
 
     Raises:
         Fault: when registry, ledger or cluster cannot be read, or Clerk refuses the key.
-        UnknownTenants: when a name fits no tenant.
+        UnknownTenants: when a name fits no tenant, or the name in an order several.
     """
     seen = await (
         _everything(connections, approved)
         if names is None
-        else _some(connections, list(names), by_hand=by_hand, approved=approved, settles=settles)
+        else _some(connections, list(names), by_hand=by_hand, approved=approved, order=order)
     )
     table = await connections.registry.described()
     if not table.columns and seen.loss.doubt is None:
@@ -175,7 +175,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
 
 
 async def _some(
-    connections: Connections, names: list[str], *, by_hand: bool, approved: str | None, settles: bool
+    connections: Connections, names: list[str], *, by_hand: bool, approved: str | None, order: Order | None
 ) -> Seen:
     """Only what concerns these tenants."""
     settings, members = connections.settings, connections.members
@@ -209,8 +209,10 @@ async def _some(
     loss = replace(loss, kept=loss.kept | back)
     detected = detect(found, registry, links, DetectionPolicy.of(settings), loss, moves)
     detected = _chosen(detected, names, moves, by_hand=by_hand)
+    if order is not None:
+        detected = [_only(detected, names)]
     locks, offboardings = await _endings(connections, moves)
-    policy = replace(LifecyclePolicy.of(settings), settled_by_hand=settles)
+    policy = replace(LifecyclePolicy.of(settings), settled_by_hand=order in (Order.ARCHIVE, Order.DELETE))
     detected = with_lives(detected, offboardings, loss, policy, looked_at)
     chosen = [entry.tenant.database_name for entry in detected]
     clerk, (taken_over, inspections) = await both(
@@ -382,3 +384,12 @@ def _chosen(detected: Sequence[Detected], names: Sequence[str], moves: Moves, *,
             "status` lists them."
         )
     return chosen
+
+
+def _only(detected: Sequence[Detected], names: Sequence[str]) -> Detected:
+    """The one tenant that an order is for: another tenant's slug may be its database name."""
+    found = [each for each in detected if [each.tenant.database_name] == list(names)] or detected
+    if len(found) != 1:
+        several = f"Several tenants are called {', '.join(map(repr, names))}: give the database name. `provisioning "
+        raise UnknownTenants(f"{several}status` lists them.")
+    return found[0]

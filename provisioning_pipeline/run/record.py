@@ -195,8 +195,8 @@ async def write_down(run: Run, plan: Plan) -> Plan:
     plan = await _follow_databases(run, plan)
     await ledger.ensure_links((entry.tenant for entry in plan.tenants), run_id=run.run_id)
     await store_registered(ledger.database, seen=plan.registered, gone=plan.row_gone, settled=plan.row_settled)
-    for name, workspace_id in plan.came_back:
-        await Offboardings(ledger.database).undo(name, workspace_id)
+    for end in plan.came_back:
+        await Offboardings(ledger.database).undo(end)
     await store_registry_ids(ledger.database, dict(plan.registry_ids))
     await store_database_oids(ledger.database, dict(plan.database_oids))
     await _follow_addresses(run, plan)

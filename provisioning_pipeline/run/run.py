@@ -148,18 +148,17 @@ async def plan(
     """What a run would do, for these tenants (slugs or database names) or for all. Reads only.
 
     Names that were not given `by_hand` may belong to databases that vanished since a sensor saw them. `approved` is
-    the name of a plan whose removals and demotions an operator approved, `order` what they ask for these tenants.
+    the name of what an operator approved, `order` what they ask for the one tenant of this name.
 
     Raises:
         RunFault: when registry, ledger or cluster cannot be read, or Clerk refuses the key.
-        UnknownTenants: when a name fits no tenant.
+        UnknownTenants: when a name fits no tenant, or the name in an order several.
         UnknownPlan: when nothing waits under the approved name.
     """
     names = sorted({name.strip() for name in tenants}) or None
     try:
         with ends_the_run("PostgreSQL refused to be read"):
-            settles = order in (Order.ARCHIVE, Order.DELETE)
-            seen = await observe(connections, names, by_hand=by_hand, approved=approved, settles=settles)
+            seen = await observe(connections, names, by_hand=by_hand, approved=approved, order=order)
             decided = await answering(connections, decide(seen, connections.settings, approved, order))
     except MemoryError:
         raise RunFault(TOO_LITTLE_MEMORY) from None

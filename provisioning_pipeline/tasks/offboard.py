@@ -10,7 +10,6 @@ from provisioning_pipeline.model.lifecycle import LIFECYCLE_OF, Lifecycle
 from provisioning_pipeline.model.offboarding import Offboarding, Order
 from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.run.connections import connect
-from provisioning_pipeline.run.observe import UnknownTenants
 from provisioning_pipeline.run.run import plan
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.offboarding.changes import ARCHIVE_WORKSPACE, DELETE_WORKSPACE
@@ -46,9 +45,6 @@ async def leaving(settings: Settings, tenant: str, order: Order) -> Leaving:
     async with connect(settings, dry_run=True) as connections:
         planned = await plan(connections, [tenant], order=order)
         offboardings = await Offboardings(connections.ledger.database).all()
-    if len(planned.tenants) != 1:
-        several = f"Several tenants are called {tenant!r}: give the database name. `provisioning status` lists them."
-        raise UnknownTenants(several)
     (entry,) = planned.tenants
     name, slug = entry.tenant.database_name, entry.tenant.slug
     life = next(known for known in entry.conditions if known.type is ConditionType.LIFECYCLE)

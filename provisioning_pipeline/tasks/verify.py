@@ -10,6 +10,7 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC
 
 import pandas as pd
 from psycopg import Error
@@ -20,6 +21,7 @@ from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.ledger.members import Proof, Proofs
 from provisioning_pipeline.ledger.schema import bring_up_to_date
+from provisioning_pipeline.model.access_lock import AccessLock
 from provisioning_pipeline.model.condition import SET_ASIDE, Condition, ConditionType, Reason, Status, is_false
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import frame
@@ -197,7 +199,8 @@ class _Verification:
         return [*left_out, *await all_of(one(row) for row in active)]
 
     async def _inactive(self, rows: Sequence[Row]) -> dict[str, Condition | None]:
-        """What is known about tenants without an active workspace, and about excluded ones."""
+        """What is known about tenants without an active workspace, and about excluded and locked ones."""
+        locks = await self.connections.access_locks.all()
         stored = await self.connections.ledger.conditions([row["database_name"] for row in rows])
         found = {
             (entry.database_name, entry.condition.type): entry.condition
@@ -213,6 +216,8 @@ class _Verification:
                 inactive[name] = ready
             elif row["workspace_id"] is None or (workspace and workspace.status is Status.FALSE):
                 inactive[name] = workspace
+            elif name in locks:
+                inactive[name] = _locked(locks[name])
         return inactive
 
     async def _chosen(self, rows: Sequence[Row], size: int, *, of_all: bool) -> Mapping[str, list[str]]:
@@ -358,6 +363,13 @@ def _candidates(rows: Sequence[Row], linked: pd.DataFrame, taken_over: Sequence[
     others["is_admin"] = pd.Series(data=False, index=others.index, dtype=object)
     # the admin is most often linked, too, and stands first
     return pd.concat([admins, others], ignore_index=True).drop_duplicates(["database_name", "twenty_user_id"])
+
+
+def _locked(lock: AccessLock) -> Condition:
+    """Of a tenant whose lock is not given back wholly: its members are not to come in, or not all of them yet."""
+    since = f"{lock.begun_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    message = f"Its members have been locked out since {since}: {lock.why} A run gives them their access back."
+    return is_false(ConditionType.LOGIN_PROVED, Reason.ACCESS_LOCKED, message)
 
 
 def _left_out(row: Row, known: Condition | None) -> TenantVerified:

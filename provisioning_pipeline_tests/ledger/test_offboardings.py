@@ -8,7 +8,7 @@ import pytest
 
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.offboardings import Offboardings, bury
-from provisioning_pipeline.model.offboarding import Begun, Stage
+from provisioning_pipeline.model.offboarding import Begun, Return, Stage
 from provisioning_pipeline_tests.ledger.conftest import opened
 
 pytestmark = pytest.mark.anyio
@@ -64,7 +64,7 @@ async def test_what_was_undone_begins_anew(work: Offboardings, workspace: str) -
     await work.begin(begun(workspace))
     await work.mark(DATABASE, workspace, Stage.ARCHIVED)
     assert await work.approve(DATABASE, workspace, "olivia")
-    assert await work.undo(DATABASE, workspace)
+    assert await work.undo(Return(DATABASE, workspace, by_hand=True))
     assert not await work.approve(DATABASE, workspace, "olivia")
     again = await work.begin(begun(workspace))
     assert (again.undone_at, again.archived_at, again.approved_by) == (None, None, None)
@@ -73,7 +73,7 @@ async def test_what_was_undone_begins_anew(work: Offboardings, workspace: str) -
 async def test_a_deleted_workspace_cannot_be_undone(work: Offboardings, workspace: str) -> None:
     await work.begin(begun(workspace, "delete"))
     await work.mark(DATABASE, workspace, Stage.WORKSPACE_DELETED)
-    assert not await work.undo(DATABASE, workspace)
+    assert not await work.undo(Return(DATABASE, workspace, by_hand=False))
 
 
 async def test_a_tombstone_stays_whatever_comes_after_it(work: Offboardings, workspace: str) -> None:
@@ -84,7 +84,7 @@ async def test_a_tombstone_stays_whatever_comes_after_it(work: Offboardings, wor
     assert tombstone.gone_at
     await work.begin(begun(workspace))
     await work.mark(DATABASE, workspace, Stage.ARCHIVED)
-    assert not await work.undo(DATABASE, workspace)
+    assert not await work.undo(Return(DATABASE, workspace, by_hand=False))
     assert await work.of(DATABASE, workspace) == tombstone
 
     # the customer comes back, and leaves again

@@ -3,13 +3,23 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any, get_args
 
 import pytest
 
 from provisioning_pipeline.model.contract import Certificate, CrashPoint
 from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
-from provisioning_pipeline.sandbox.twenty import TwentyOptions, creation, joining, members, subdomains
+from provisioning_pipeline.sandbox.twenty import (
+    TwentyOptions,
+    accounts,
+    callers,
+    creation,
+    joining,
+    members,
+    records,
+    subdomains,
+)
 from provisioning_pipeline.sandbox.twenty.errors import conflict
 from provisioning_pipeline.sandbox.twenty.options import Mail
 from provisioning_pipeline.sandbox.twenty.versions import Version
@@ -50,7 +60,10 @@ def test_everything_holds_in_every_version_and_an_empty_server_is_as_usable_as_b
         assert broken(certificate) == {}
         assert [point for point in certificate.crash_points if not point.converges] == []
         if crash_points:
-            assert len(certificate.crash_points) >= 25
+            assert len(certificate.crash_points) >= 40
+            moments = {point.moment for point in certificate.crash_points}
+            assert {"after createOneRole", "after revokeApiKey", "after updateApiKey", "after deleteOneRole"} <= moments
+            assert any("then after deleteCurrentWorkspace" in moment for moment in moments)
             assert f"{certificate.planned} of {certificate.planned} crash points converge." in certificate.verdict
         assert certificate.looked_at >= 40
         assert certificate.holds, certificate.verdict
@@ -183,6 +196,68 @@ def test_what_is_broken_on_purpose_is_named_and_nothing_else(
     assert service_accounts(world) == [True]
 
 
+def roles_that_read_on(patch: pytest.MonkeyPatch) -> None:
+    """A token from before reads records, whatever role its holder has by now."""
+    role_of = records.role_of_caller
+
+    async def reading(call: Any) -> Any:
+        role = await role_of(call)
+        return role and {**role, "canReadAllObjectRecords": True}
+
+    patch.setattr(records, "role_of_caller", reading)
+
+
+def sessions_that_go_on(patch: pytest.MonkeyPatch) -> None:
+    """A session is renewed for a person who is no member any more."""
+    renewing = ContextVar("renewing", default=False)
+    given, issued = accounts.check_token_given, accounts.access_tokens
+
+    def noting(name: str, value: str) -> None:
+        renewing.set(name == "appToken")
+        given(name, value)
+
+    async def for_anyone(runtime: Any, user_id: Any, *rest: Any) -> Any:
+        if renewing.get():
+            return await callers.agnostic_tokens(runtime, user_id)
+        return await issued(runtime, user_id, *rest)
+
+    patch.setattr(accounts, "check_token_given", noting)
+    patch.setattr(accounts, "access_tokens", for_anyone)
+
+
+def keys_that_outlive_their_workspace(patch: pytest.MonkeyPatch) -> None:
+    """An API key goes on in a workspace that is deleted."""
+    asked = callers._api_key
+
+    async def outliving(db: Any, claims: Any) -> Any:
+        with pytest.MonkeyPatch.context() as while_asking:
+            while_asking.setattr(callers, "workspace_by_id", any_workspace)
+            return await asked(db, claims)
+
+    async def any_workspace(db: Any, workspace_id: Any) -> Any:
+        return await db.one('SELECT * FROM core."workspace" WHERE id = %s', workspace_id)
+
+    patch.setattr(callers, "_api_key", outliving)
+
+
+def test_a_server_on_which_a_lock_or_a_deletion_does_not_take_is_told_of_with_what_stays_open(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for fault in (roles_that_read_on, sessions_that_go_on, keys_that_outlive_their_workspace):
+        fault(monkeypatch)
+
+    certificate = certified(world)
+
+    assert list(broken(certificate)) == [
+        "records by a token from before a lock",
+        "renewing a session from before a lock",
+        "an API key of a deleted workspace",
+    ], broken(certificate)
+    assert "it was not refused" in broken(certificate)["renewing a session from before a lock"]
+    assert not certificate.holds
+    assert left(world) == []
+
+
 def test_a_crash_that_does_not_heal_is_told_with_its_moment(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     created = creation.create_workspace
 
@@ -195,7 +270,8 @@ def test_a_crash_that_does_not_heal_is_told_with_its_moment(world: World, monkey
 
     monkeypatch.setattr(creation, "create_workspace", made_yesterday)
 
-    certificate = certified(world, crash_points=True)
+    # what follows has a test of its own
+    certificate = certified(world, crash_points=True, progress=Progress(cut=interrupting_after(6)))
 
     assert list(broken(certificate)) == ["adoption after a lost answer"], broken(certificate)
     unlike = [point for point in certificate.crash_points if not point.converges]
@@ -279,10 +355,8 @@ def test_a_place_that_is_taken_meanwhile_is_no_crash_that_does_not_heal() -> Non
         assert kept(world) == []
 
 
-@pytest.mark.parametrize("tried", [1, 10])
-def test_one_that_is_interrupted_says_how_many_crash_points_there_were_and_keeps_nothing(
-    world: World, tried: int
-) -> None:
+def interrupting_after(tried: int) -> Callable[[CrashPoint], None]:
+    """Interrupts a certification once it has tried so many crash points."""
     points: list[CrashPoint] = []
 
     def interrupt(point: CrashPoint) -> None:
@@ -292,7 +366,14 @@ def test_one_that_is_interrupted_says_how_many_crash_points_there_were_and_keeps
             assert task is not None
             task.cancel()
 
-    certificate = certified(world, crash_points=True, progress=Progress(cut=interrupt))
+    return interrupt
+
+
+@pytest.mark.parametrize("tried", [1, 10])
+def test_one_that_is_interrupted_says_how_many_crash_points_there_were_and_keeps_nothing(
+    world: World, tried: int
+) -> None:
+    certificate = certified(world, crash_points=True, progress=Progress(cut=interrupting_after(tried)))
 
     assert len(certificate.crash_points) == tried
     if tried == 1:

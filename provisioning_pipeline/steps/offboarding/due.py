@@ -10,7 +10,7 @@ from provisioning_pipeline.model.condition import ConditionType, Reason, is_fals
 from provisioning_pipeline.model.frames import TwentySnapshot
 from provisioning_pipeline.model.lifecycle import Lifecycle
 from provisioning_pipeline.model.names import name_for_approval
-from provisioning_pipeline.model.offboarding import Offboarding, Order
+from provisioning_pipeline.model.offboarding import Offboarding, Order, Return
 from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.offboarding.changes import (
@@ -82,28 +82,32 @@ def with_offboarding(
     already are closed whatever the tenant has become.
     """
     readable = set(twenty.servers[twenty.servers["reason"].isna()]["server"])
-    deleted = _deleted(twenty)
+    standing = _standing(twenty)
     due: dict[str, Order] = {}
     asks: dict[str, Order] = {}
+    about: dict[str, str] = {}
     for entry in entries:
         name = entry.tenant.database_name
         if entry.workspace_id is None or entry.server not in readable:
             continue
         offboarding = _of_this_workspace(entry, offboardings)
         begun = _begun(offboarding)
-        if begun is Order.DELETE and (entry.server, entry.workspace_id) in deleted:
+        if begun is Order.DELETE and (entry.server, entry.workspace_id) not in standing:
             due[name] = Order.DELETE
         elif lives.get(name) is Lifecycle.OFFBOARDING and policy.order is not Order.UNDO:
             if begun is not None and not _has(offboarding, begun):
                 due[name] = begun
             elif (wanted := _wanted(offboarding, policy, now)) is not None:
                 asks[name] = wanted
+                about[name] = _about(entry.workspace_id, offboarding)
     if policy.order is not None:
         due |= asks
         asks = {}
     chosen = sorted(asks)[: policy.most]
     lines = tuple(f"{asks[name]} {name}" for name in chosen)
-    waiting = name_for_approval(["offboarding", *lines]) if lines else None
+    # what an operator approved once is no approval of what a tenant of that name has later
+    named = [f"{line} {about[name]}" for line, name in zip(lines, chosen, strict=True)]
+    waiting = name_for_approval(["offboarding", *named]) if lines else None
     approved = waiting is not None and waiting == policy.approved
     if approved:
         due |= {name: asks[name] for name in chosen}
@@ -125,29 +129,37 @@ def came_back(
     offboardings: Mapping[str, Offboarding],
     twenty: TwentySnapshot,
     order: Order | None = None,
-) -> dict[str, str]:
-    """Database name → workspace id, of offboardings that end: the tenant is back, or an operator says so."""
-    deleted = _deleted(twenty)
+) -> dict[str, Return]:
+    """Database name → the offboarding that ends before its workspace is deleted, which is seen to stand."""
+    standing = _standing(twenty)
     return {
-        entry.tenant.database_name: offboarding.workspace_id
+        entry.tenant.database_name: Return(
+            entry.tenant.database_name, offboarding.workspace_id, by_hand=order is Order.UNDO
+        )
         for entry in entries
         if (offboarding := _of_this_workspace(entry, offboardings)) is not None
         and offboarding.is_under_way
         and offboarding.workspace_deleted_at is None
-        and (offboarding.server, offboarding.workspace_id) not in deleted
+        and (offboarding.server, offboarding.workspace_id) in standing
         and (order is Order.UNDO or lives.get(entry.tenant.database_name) is Lifecycle.ACTIVE)
     }
 
 
-def _deleted(twenty: TwentySnapshot) -> set[tuple[str, str]]:
-    """(server, workspace id) of workspaces that are deleted in Twenty."""
-    found = twenty.workspaces[twenty.workspaces["deleted"] == True]  # noqa: E712  # a column of objects
+def _standing(twenty: TwentySnapshot) -> set[tuple[str, str]]:
+    """(server, workspace id) of workspaces that are there by what their servers say now."""
+    found = twenty.workspaces[twenty.workspaces["deleted"] == False]  # noqa: E712  # a column of objects
     return set(zip(found["server"], found["workspace_id"], strict=True))
 
 
 def _of_this_workspace(entry: TenantPlan, offboardings: Mapping[str, Offboarding]) -> Offboarding | None:
     found = offboardings.get(entry.tenant.database_name)
     return found if found is not None and found.workspace_id == entry.workspace_id else None
+
+
+def _about(workspace_id: str, offboarding: Offboarding | None) -> str:
+    """Which workspace is to be offboarded, and after which stages of before."""
+    stages = (offboarding.undone_at, offboarding.archived_at) if offboarding is not None else ()
+    return " ".join([workspace_id, *(moment.astimezone(UTC).isoformat() for moment in stages if moment is not None)])
 
 
 def _begun(offboarding: Offboarding | None) -> Order | None:
@@ -169,7 +181,7 @@ def _wanted(offboarding: Offboarding | None, policy: OffboardingPolicy, now: dat
         return None
     archived_at = offboarding.archived_at if offboarding is not None and offboarding.is_under_way else None
     if archived_at is None:
-        return Order.ARCHIVE
+        return None if policy.order is Order.DELETE else Order.ARCHIVE
     return Order.DELETE if wanted is Order.DELETE and archived_at + policy.grace <= now else None
 
 

@@ -74,7 +74,7 @@ def with_locks(
     to_lock = [
         entry
         for entry in entries
-        if _is_to_be_locked(entry, lives, offboardings, policy)
+        if _is_to_be_locked(entry, lives, locks, offboardings, policy)
         and (entry.server, entry.workspace_id) in readable
         and _lacks_lock(entry, locks.get(entry.tenant.database_name), come_in)
     ]
@@ -93,24 +93,38 @@ def as_unlocked(twenty: TwentySnapshot, locks: Collection[AccessLock]) -> Twenty
         return twenty
     roles = {(lock.server, lock.workspace_id, user_id): role for lock in locks for user_id, role in lock.roles.items()}
 
-    def locked(frame: pd.DataFrame) -> list[bool]:
-        return [key in roles for key in zip(frame["server"], frame["workspace_id"], frame["user_id"], strict=True)]
-
     members, half = twenty.members.copy(), twenty.half_members
     keys = zip(members["server"], members["workspace_id"], members["user_id"], members["role"], strict=True)
     members["role"] = pd.Series([roles.get(key[:3], key[3]) for key in keys], index=members.index, dtype=object)
-    return replace(twenty, members=members, half_members=half[[not found for found in locked(half)]])
+    places = zip(half["server"], half["workspace_id"], half["user_id"], strict=True)
+    # as a column: by an empty list pandas would choose among the columns
+    other = pd.Series([key not in roles for key in places], index=half.index, dtype=bool)
+    return replace(twenty, members=members, half_members=half[other])
 
 
 def _is_to_be_locked(
-    entry: TenantPlan, lives: Mapping[str, Lifecycle], offboardings: Mapping[str, Offboarding], policy: LockPolicy
+    entry: TenantPlan,
+    lives: Mapping[str, Lifecycle],
+    locks: Mapping[str, AccessLock],
+    offboardings: Mapping[str, Offboarding],
+    policy: LockPolicy,
 ) -> bool:
     name = entry.tenant.database_name
     if lives.get(name) is Lifecycle.SUSPENDED:
         return policy.locks
-    offboarding = offboardings.get(name)
-    archived = offboarding is not None and offboarding.archived_at is not None and offboarding.is_under_way
-    return lives.get(name) is Lifecycle.OFFBOARDING and archived
+    if lives.get(name) is not Lifecycle.OFFBOARDING:
+        return False
+    offboarding, lock = offboardings.get(name), locks.get(name)
+    if offboarding is not None and offboarding.archived_at is not None and offboarding.is_under_way:
+        return True
+    # the lock of a suspended customer who has left since
+    return lock is not None and not _is_taken_back(lock, offboarding)
+
+
+def _is_taken_back(lock: AccessLock, offboarding: Offboarding | None) -> bool:
+    """An operator took the offboarding back, and nothing has asked for the lock since."""
+    taken_back_at = offboarding.taken_back_at if offboarding is not None else None
+    return taken_back_at is not None and taken_back_at >= lock.begun_at
 
 
 def _within_reach(twenty: TwentySnapshot) -> set[tuple[str, str]]:
@@ -192,7 +206,5 @@ def _is_to_be_unlocked(
 ) -> bool:
     if life is Lifecycle.ACTIVE:
         return workspace_usable(entry)
-    # an operator took the offboarding back, and the registry still says nothing of the tenant
-    undone = offboarding.undone_at if offboarding is not None else None
-    taken_back = undone is not None and undone >= lock.begun_at
-    return life in (Lifecycle.IN_DOUBT, Lifecycle.OFFBOARDING) and taken_back and entry.server is not None
+    leaves = life in (Lifecycle.IN_DOUBT, Lifecycle.OFFBOARDING)
+    return leaves and _is_taken_back(lock, offboarding) and entry.server is not None

@@ -8,6 +8,7 @@ from typing import Final
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, Token, WorkspaceAddress
+from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.model.access_lock import INVITE_LINK, ItemKind, LockedItem
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_true
 from provisioning_pipeline.model.fault import Fault, FaultKind
@@ -51,8 +52,8 @@ async def lock(scope: Scope) -> None:
     await scope.access_locks.begin(
         scope.database_name, scope.client.name, address.workspace_id, _why(scope), scope.run_id
     )
-    empty = await empty_role(scope, address)
-    items = still_to_take(await look(scope, address), empty)
+    empty = await empty_role(scope.client, address)
+    items = still_to_take(await look(scope.server, address), empty)
     if items:
         async with scope.change(LOCK_WORKSPACE, _why(scope)) as learnt:
             proof = await _take_and_prove(scope, address, empty, items)
@@ -81,8 +82,8 @@ async def _take_and_prove(scope: Scope, address: WorkspaceAddress, empty: str, i
     for _ in range(_ROUNDS):
         tokens |= await _tokens_before(scope, address, [item for item in items if item.user_id not in tokens])
         await scope.access_locks.record(scope.database_name, items)
-        await _take(scope, address, empty, items, met)
-        items = [item for item in still_to_take(await look(scope, address), empty) if item.key not in met]
+        await take(scope.client, address, empty, items, met)
+        items = [item for item in still_to_take(await look(scope.server, address), empty) if item.key not in met]
         if not items:
             break
     else:
@@ -108,8 +109,8 @@ async def _last_token(scope: Scope, address: WorkspaceAddress) -> datetime:
 # --- taking ----------------------------------------------------------------------------------------------------------
 
 
-async def _take(
-    scope: Scope,
+async def take(
+    client: TwentyClient,
     address: WorkspaceAddress,
     empty: str,
     items: Sequence[LockedItem],
@@ -134,18 +135,18 @@ async def _take(
 
     for item in of_kind(items, ItemKind.SETTING):
         if item.id == INVITE_LINK:
-            await scope.client.invite_links.turn_off(address)
+            await client.invite_links.turn_off(address)
         else:
-            await scope.client.set_default_role(address, empty)
+            await client.set_default_role(address, empty)
     members = of_kind(items, ItemKind.MEMBER)
     with_rights = [item for item in members if has_rights(item)]
     # one by one: the Admins among them come first
     for item in with_rights:
-        await taken(item, scope.client.set_role(address, item.id, empty))
+        await taken(item, client.set_role(address, item.id, empty))
     if with_rights:
         return
-    await all_of(taken(key, scope.client.revoke_api_key(address, key.id)) for key in of_kind(items, ItemKind.API_KEY))
-    await all_of(taken(item, scope.client.access.shut_out(address, item.id)) for item in members)
+    await all_of(taken(key, client.revoke_api_key(address, key.id)) for key in of_kind(items, ItemKind.API_KEY))
+    await all_of(taken(item, client.access.shut_out(address, item.id)) for item in members)
 
 
 # --- the proof -------------------------------------------------------------------------------------------------------
@@ -173,7 +174,7 @@ async def _prove(scope: Scope, address: WorkspaceAddress, tokens: dict[str, Toke
     Raises:
         Fault: LOCK_NOT_PROVED, with who comes in how.
     """
-    accounts = [await scope.account(entry.email, entry.user_id) for entry in await members_of(scope, address)]
+    accounts = [await scope.account(entry.email, entry.user_id) for entry in await members_of(scope.server, address)]
 
     async def tried(account: Account) -> str | None:
         way = await scope.client.access.open_way(account, address, tokens.get(account.user_id or ""))

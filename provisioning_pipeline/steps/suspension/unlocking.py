@@ -83,7 +83,7 @@ async def _members(
 ) -> list[str]:
     """Records first, without which Twenty gives no role; the role of the lock gives nothing meanwhile."""
     default = await scope.server.database.default_role(address.workspace_id)
-    labels = {entry.user_id: entry.role for entry in await members_of(scope, address)}
+    labels = {entry.user_id: entry.role for entry in await members_of(scope.server, address)}
 
     async def back(item: LockedItem) -> str | None:
         if not await scope.client.access.let_back(address, item.id):

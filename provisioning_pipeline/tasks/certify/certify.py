@@ -28,9 +28,10 @@ from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.certify import clean, killed
 from provisioning_pipeline.tasks.certify.behaviours import BEHAVIOURS
 from provisioning_pipeline.tasks.certify.clerk import ClerkTrial, look_at_clerk
-from provisioning_pipeline.tasks.certify.life import Bench, Life, LifeFailed
+from provisioning_pipeline.tasks.certify.life import Life
 from provisioning_pipeline.tasks.certify.mail import MailWitness
 from provisioning_pipeline.tasks.certify.seeing import Seen, observe
+from provisioning_pipeline.tasks.certify.tenant import Bench, LifeFailed, TriedTenant
 from provisioning_pipeline.tasks.certify.trial import NoPlace, Trial, new_run
 
 NEVER: Final = (
@@ -38,6 +39,8 @@ NEVER: Final = (
     "Servers that are full, Redis or PostgreSQL of Twenty away, and a server that crashes during an activation: a "
     "certification disturbs no one.",
     "Enterprise features, billing, captcha, e-mail verification, single sign-on: this program does not use them.",
+    "What lasts longer than a certification: what an access token from before a lock still reads of messages, calendar "
+    "events and attachments until it expires, and Twenty's own clean-up of deleted workspaces.",
     "Kills at writes to registry and ledger: they do not depend on the server, and the project's tests have them.",
 )
 _WITHOUT_CLERK: Final = "Clerk: left out (--skip-clerk)."
@@ -272,7 +275,8 @@ async def _cut(trial: Trial, wanted: Wanted, report: _Report) -> None:
         report.not_looked_at.append("Crash points: no workspace could be made and activated.")
         return
     report.progress.stage("crash points", None)
-    life = Life(trial, wanted.bench, lambda number: report.progress.stage("crash points", number))
+    tenant = TriedTenant(trial, wanted.bench)
+    life = Life(tenant, lambda number: report.progress.stage("crash points", number))
     begun = time.monotonic()
     try:
         async for point in life.crash_points():

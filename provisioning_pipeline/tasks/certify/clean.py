@@ -7,21 +7,11 @@ too, and fails on a workspace that was never activated, which is therefore activ
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from pydantic import TypeAdapter
-
 from provisioning_pipeline.clients.postgres import Row
-from provisioning_pipeline.clients.transport import Effect
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Account, derived_password
-from provisioning_pipeline.clients.twenty.operation import Operation
-from provisioning_pipeline.clients.twenty.operations import WithId
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.tasks.certify.trial import DISPLAY_NAME, EMAIL, SUBDOMAIN, Trial, Unseen
-
-_DELETE_CURRENT_WORKSPACE = Operation(
-    "deleteCurrentWorkspace", Effect.WRITE, selection="{ id }", answer=TypeAdapter(WithId)
-)
-"""Soft-deletes the workspace of the token, its memberships, and every account that has no other. Active ones only."""
 
 
 @dataclass
@@ -64,7 +54,7 @@ async def delete_workspace(trial: Trial, workspace_id: str) -> None:
             trial.service, address, operations.ACTIVATE_WORKSPACE, timeout_seconds=trial.activation_seconds
         )
         trial.session.forget(trial.service, address)
-    await trial.session.call_as(trial.service, address, _DELETE_CURRENT_WORKSPACE)
+    await trial.session.call_as(trial.service, address, operations.DELETE_CURRENT_WORKSPACE)
     trial.session.forget(trial.service, address)
     trial.client.forget(trial.service, address)
 

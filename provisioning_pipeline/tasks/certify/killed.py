@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -17,11 +18,13 @@ from typing import Any, Literal
 from provisioning_pipeline.clients.transport import Effect, watched
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, RunFault
+from provisioning_pipeline.model.offboarding import Order
 from provisioning_pipeline.run.run import apply
 from provisioning_pipeline.settings import Settings
 
 When = Literal["before", "after"]
 
+WRITES = frozenset({Effect.WRITE, Effect.CREATE})
 _MOST_SECONDS_TO_END = 60.0
 _PRELOADED = f"{__package__}.preloaded"
 _PROCESSES = multiprocessing.get_context("forkserver")
@@ -47,6 +50,26 @@ class Cut:
     def __str__(self) -> str:
         number = f" no. {self.call.nth}" if self.call.nth > 1 else ""
         return f"{self.when} {self.call.name}{number}"
+
+
+def cuts_of(calls: Sequence[Call]) -> list[Cut]:
+    """Where to cut a run that makes these calls: before and after each that changes something.
+
+    A call that changes nothing leaves the same behind whether it was made or not, so a row of such calls is cut once,
+    where it begins; those before the first write not at all, since nothing was done yet. The exchange of a login token
+    may use that up, so it is cut after it.
+    """
+    cuts: list[Cut] = []
+    after_a_write = False
+    for call in calls:
+        if call.effect in WRITES:
+            cuts += [Cut(call, "before"), Cut(call, "after")]
+        elif call.effect is Effect.EXCHANGE:
+            cuts.append(Cut(call, "after"))
+        elif after_a_write:
+            cuts.append(Cut(call, "before"))
+        after_a_write = call.effect in WRITES
+    return cuts
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +105,14 @@ def warm_up() -> None:
     process.join()
 
 
-async def run(settings: Settings, tenant: str, cut: Cut | None = None) -> Ran:
-    """Reconcile one tenant, and die at `cut`.
+async def run(settings: Settings, tenant: str, cut: Cut | None = None, order: Order | None = None) -> Ran:
+    """Reconcile one tenant, and die at `cut`; with `order`, as an operator asks for it.
 
     One that is cancelled comes to its end first, since a call that is under way has its effect all the same; only one
     that takes too long is killed.
     """
     reader, writer = _PROCESSES.Pipe(duplex=False)
-    process = _PROCESSES.Process(target=_child, args=(settings, tenant, cut, writer), daemon=True)
+    process = _PROCESSES.Process(target=_child, args=(settings, tenant, cut, order, writer), daemon=True)
     await asyncio.to_thread(process.start)
     writer.close()
     draining = asyncio.ensure_future(asyncio.to_thread(_drain, reader))
@@ -120,7 +143,9 @@ def _drain(reader: "Connection[Any, Any]") -> list[Call | _Trouble]:
                 return told
 
 
-def _child(settings: Settings, tenant: str, cut: Cut | None, writer: "Connection[Any, Any]") -> None:
+def _child(
+    settings: Settings, tenant: str, cut: Cut | None, order: Order | None, writer: "Connection[Any, Any]"
+) -> None:
     # Ctrl-C reaches the whole group: the parent decides what becomes of this one
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _be_quiet()
@@ -135,7 +160,7 @@ def _child(settings: Settings, tenant: str, cut: Cut | None, writer: "Connection
 
     try:
         with watched(watch):
-            applied = asyncio.run(apply(settings, [tenant], trigger="certify"))
+            applied = asyncio.run(apply(settings, [tenant], trigger="certify", order=order))
     except Exception as error:  # noqa: BLE001  # whatever it is, the certificate has to say it
         text = str(error) if isinstance(error, Fault | RunFault) else f"{type(error).__name__}: {error}"
         writer.send(_Trouble(text, frozenset({error.reason} if isinstance(error, Fault) else ())))

@@ -25,6 +25,7 @@ from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import ADMIN_ROLE
+from provisioning_pipeline.tasks.certify.locked import Deleted, Locked
 
 T = TypeVar("T")
 
@@ -108,6 +109,8 @@ class Trial:
     created: Created | None = None
     token_before_activation: Token | None = None
     operations: frozenset[str] = frozenset()
+    locked: Locked | None = None
+    deleted: Deleted | None = None
     _people: int = 0
 
     # --- who and where

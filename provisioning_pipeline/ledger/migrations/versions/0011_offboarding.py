@@ -32,6 +32,7 @@ def upgrade() -> None:
             organization_cleared_at  timestamptz,
             gone_at                  timestamptz,
             undone_at                timestamptz,
+            taken_back_at            timestamptz,
             run_id                   text NOT NULL,
             PRIMARY KEY (database_name, workspace_id)
         );
@@ -44,6 +45,8 @@ def upgrade() -> None:
         COMMENT ON COLUMN provisioning.offboarding.gone_at IS
             'Set last: from then on the row is all that is left, and it stays for ever.';
         COMMENT ON COLUMN provisioning.offboarding.undone_at IS 'The tenant came back before it was deleted.';
+        COMMENT ON COLUMN provisioning.offboarding.taken_back_at IS
+            'When an operator last took it back by hand. Null: it goes on, or the registry had the tenant again.';
         COMMENT ON COLUMN provisioning.offboarding.run_id IS 'The run that began it.';
         """
     )

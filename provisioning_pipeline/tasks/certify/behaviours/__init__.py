@@ -3,7 +3,16 @@
 from collections.abc import Mapping
 from typing import Final
 
-from provisioning_pipeline.tasks.certify.behaviours import accounts, leaving, members, onboarding, protocol, workspaces
+from provisioning_pipeline.tasks.certify.behaviours import (
+    accounts,
+    deletion,
+    leaving,
+    members,
+    onboarding,
+    protocol,
+    suspension,
+    workspaces,
+)
 from provisioning_pipeline.tasks.certify.seeing import Behaviour
 
 BEHAVIOURS: Final[Mapping[str, tuple[Behaviour, ...]]] = {
@@ -16,4 +25,6 @@ BEHAVIOURS: Final[Mapping[str, tuple[Behaviour, ...]]] = {
     "Onboarding": onboarding.FLAGS,
     "Leaving": leaving.REMOVAL,
     "Half members": leaving.HALVES,
+    "Suspension": (*suspension.LOCK, *suspension.RESUME),
+    "Deletion": deletion.DELETION,
 }

@@ -41,6 +41,7 @@ NEVER: Final = (
     "Enterprise features, billing, captcha, e-mail verification, single sign-on: this program does not use them.",
     "What lasts longer than a certification: what an access token from before a lock still reads of messages, calendar "
     "events and attachments until it expires, and Twenty's own clean-up of deleted workspaces.",
+    "Kills of a lock, of its end and of a deletion at every call: each is killed after one call of each name.",
     "Kills at writes to registry and ledger: they do not depend on the server, and the project's tests have them.",
 )
 _WITHOUT_CLERK: Final = "Clerk: left out (--skip-clerk)."

@@ -120,10 +120,24 @@ def test_when_tokens_from_before_run_out_is_the_latest_that_was_told(url: str) -
 
 
 def test_all_locks_come_with_the_people_they_shut_out(url: str) -> None:
-    async def work(locks: AccessLocks) -> dict[str, frozenset[str]]:
+    async def work(locks: AccessLocks) -> dict[str, dict[str, str | None]]:
         await locks.begin(ONE, "eu", WORKSPACE, "suspended", "r1")
         await locks.record(ONE, [member("Sales"), KEY])
         await locks.begin(TWO, "eu", OTHER, "suspended", "r1")
-        return {name: frozenset(lock.roles) for name, lock in (await locks.all()).items()}
+        return {name: dict(lock.roles) for name, lock in (await locks.all()).items()}
 
-    assert run(url, work) == {ONE: frozenset({JANE}), TWO: frozenset()}
+    assert run(url, work) == {ONE: {JANE: "Sales"}, TWO: {}}
+
+
+def test_a_lock_that_is_made_again_while_it_was_given_back_is_a_newer_one(url: str) -> None:
+    async def work(locks: AccessLocks) -> list[datetime]:
+        begun = []
+        for run_id, given_back in (("r1", False), ("r2", True), ("r3", False)):
+            await locks.begin(ONE, "eu", WORKSPACE, "suspended", run_id)
+            begun.append((await locks.all())[ONE].begun_at)
+            if given_back:
+                await locks.begin_release(ONE, run_id)
+        return begun
+
+    first, again, anew = run(url, work)
+    assert first == again < anew

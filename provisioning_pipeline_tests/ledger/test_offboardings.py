@@ -65,9 +65,16 @@ async def test_what_was_undone_begins_anew(work: Offboardings, workspace: str) -
     await work.mark(DATABASE, workspace, Stage.ARCHIVED)
     assert await work.approve(DATABASE, workspace, "olivia")
     assert await work.undo(Return(DATABASE, workspace, by_hand=True))
+    taken_back = await work.of(DATABASE, workspace)
+    assert taken_back is not None
+    assert taken_back.taken_back_at == taken_back.undone_at
     assert not await work.approve(DATABASE, workspace, "olivia")
     again = await work.begin(begun(workspace))
-    assert (again.undone_at, again.archived_at, again.approved_by) == (None, None, None)
+    assert (again.undone_at, again.taken_back_at, again.archived_at, again.approved_by) == (None,) * 4
+    assert await work.undo(Return(DATABASE, workspace, by_hand=False))
+    back = await work.of(DATABASE, workspace)
+    assert back is not None
+    assert (back.undone_at is not None, back.taken_back_at) == (True, None)
 
 
 async def test_a_deleted_workspace_cannot_be_undone(work: Offboardings, workspace: str) -> None:

@@ -404,9 +404,6 @@ CREATE_EMPTY_ROLE = Operation(
     answer=_WITH_ID,
 )
 DELETE_ROLE = Operation("deleteOneRole", Effect.WRITE, {"roleId": "UUID!"}, needed=False, answer=TEXT)
-RENEW_TOKEN = Operation(
-    "renewToken", Effect.EXCHANGE, {"appToken": "String!"}, selection=_TOKENS, needed=False, answer=_SIGNED_IN
-)
 MARK_MEMBER_RECORD = Operation(
     "updateWorkspaceMember",
     Effect.WRITE,

@@ -109,6 +109,10 @@ def test_a_customer_who_comes_back_and_leaves_again_has_two_tombstones(
     world: World, tenant: Before, offboarded: Offboarded
 ) -> None:
     offboarded(tenant.slug, DELETE_WORKSPACE)
+    # the registry has it as a customer still, which alone makes no workspace
+    world.apply(tenant.slug)
+    assert world.link(tenant.slug)["workspace_id"] is None
+    world.restart(tenant.slug)
     world.apply(tenant.slug)
     again = before(world, tenant.slug)
     assert again.workspace_id != tenant.workspace_id

@@ -77,7 +77,7 @@ def test_a_lock_lets_no_session_no_login_and_no_key_in_and_gives_all_of_it_back(
     }
     assert (now["link"], now["default"]) == (False, EMPTY_ROLE)
     known = locks(world)[world.link("acme")["database_name"]]
-    assert (known.state, len(known.user_ids)) == (LockState.LOCKED, 3)
+    assert (known.state, len(known.roles)) == (LockState.LOCKED, 3)
 
     unlocked = unlock(world, "acme")
 

@@ -56,7 +56,9 @@ def with_endings(
         else known
         for name, known in seen.offboardings.items()
     }
-    locked = with_locks(entries, lives, seen.locks, offboardings, twenty, LockPolicy.of(settings, approved))
+    locked = with_locks(
+        entries, lives, seen.locks, offboardings, twenty, LockPolicy.of(settings, approved, seen.looked_at)
+    )
     offboarded = with_offboarding(
         locked.entries,
         lives,

@@ -95,7 +95,8 @@ class Settings(AnnouncingSettings):
     )
     suspended_most: kinds.Count = Field(
         default=20,
-        description="Most tenants whose members one run locks out by itself; what is beyond waits for approval.",
+        description="Most tenants whose members runs lock out by themselves in an hour; what is beyond waits for "
+        "approval.",
     )
     gone: Literal["report", "archive", "delete"] = Field(
         default="report",

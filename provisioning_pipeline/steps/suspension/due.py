@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 import pandas as pd
 
@@ -28,17 +29,19 @@ class LockPolicy:
 
     Args:
         locks: they are locked out; else they are only reported.
-        most: tenants that a run locks by itself.
+        most: tenants that runs lock by themselves in an hour.
+        since: an hour ago, by the clock of the ledger's database; None: locks of before are not counted.
         approved: the name of what an operator approved, or None.
     """
 
     locks: bool
     most: int
     approved: str | None = None
+    since: datetime | None = None
 
     @classmethod
-    def of(cls, settings: Settings, approved: str | None) -> "LockPolicy":
-        return cls(settings.suspended == "lock", settings.suspended_most, approved)
+    def of(cls, settings: Settings, approved: str | None, now: datetime) -> "LockPolicy":
+        return cls(settings.suspended == "lock", settings.suspended_most, approved, now - timedelta(hours=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +83,22 @@ def with_locks(
     ]
     fresh = sorted(entry.tenant.database_name for entry in to_lock if entry.tenant.database_name not in locks)
     name = name_for_approval(["locks", *fresh])
-    over = len(fresh) > policy.most
+    over = len(fresh) + _lately(locks, offboardings, policy) > policy.most if fresh else False
     waiting = frozenset(fresh) if over and name != policy.approved else frozenset()
     due = {entry.tenant.database_name for entry in to_lock} - waiting
     found = tuple(_with_lock(entry, lives, locks, offboardings, due, waiting, name, policy) for entry in entries)
     return Locks(found, name if waiting else None, len(waiting), approved=over and not waiting)
+
+
+def _lately(locks: Mapping[str, AccessLock], offboardings: Mapping[str, Offboarding], policy: LockPolicy) -> int:
+    """Locks of the last hour, of any tenant: runs over single tenants together lock no more than one over all."""
+    return sum(
+        policy.since is not None
+        and lock.begun_at > policy.since
+        # what was archived was approved
+        and not (name in offboardings and offboardings[name].is_under_way)
+        for name, lock in locks.items()
+    )
 
 
 def as_unlocked(twenty: TwentySnapshot, locks: Collection[AccessLock]) -> TwentySnapshot:
@@ -186,7 +200,7 @@ def _with_lock(
         return replace(entry, changes=changes, conditions=with_newer(entry.conditions, _COMING_BACK))
     if life is Lifecycle.SUSPENDED and entry.workspace_id and lock is None:
         why = (
-            f"More tenants are suspended at once than a run locks by itself (PROVISIONING_SUSPENDED_MOST): look at "
+            f"More tenants are suspended at once than runs lock by themselves (PROVISIONING_SUSPENDED_MOST): look at "
             f"`provisioning plan`, then run `provisioning apply --approve {name}`."
             if database_name in waiting
             else "Its members can still sign in at Twenty: PROVISIONING_SUSPENDED is `report`."

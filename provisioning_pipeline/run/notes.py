@@ -79,8 +79,8 @@ def notes_of_endings(locked: Locks, offboarded: Offboarded) -> Iterator[str]:
     """What waits for approval because whole tenants lose their access by it."""
     if locked.waiting:
         yield (
-            f"{locked.tenants} tenants are suspended at once, more than a run locks by itself "
-            f"(PROVISIONING_SUSPENDED_MOST), so none of them is locked. Look whether the registry is right, then run "
+            f"{locked.tenants} suspended tenants wait for their lock: runs lock no more than PROVISIONING_SUSPENDED_MOST "
+            f"tenants in an hour by themselves. Look whether the registry is right, then run "
             f"`provisioning apply --approve {locked.waiting}`."
         )
     if offboarded.waiting:

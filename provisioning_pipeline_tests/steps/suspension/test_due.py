@@ -41,6 +41,16 @@ def test_more_than_a_run_locks_by_itself_waits_and_says_so() -> None:
     assert (due(approved, LOCK_WORKSPACE), approved.waiting) == ([*NAMES], None)
 
 
+def test_runs_over_single_tenants_together_lock_no_more_than_one_run_over_all() -> None:
+    hour = replace(LOCKS, most=3, since=NOW - timedelta(hours=1))
+    of_another = replace(LOCK, database_name="yak", workspace_id="another", begun_at=NOW)
+    earlier = replace(of_another, begun_at=NOW - timedelta(hours=2))
+    lives = dict.fromkeys(NAMES, Lifecycle.SUSPENDED)
+    for lock, locked_now in ((of_another, []), (earlier, list(NAMES))):
+        found = with_locks(entries(), lives, {"yak": lock}, {}, twenty(), hour)
+        assert due(found, LOCK_WORKSPACE) == locked_now
+
+
 def test_a_lock_that_is_begun_counts_against_no_budget() -> None:
     found = locked(Lifecycle.SUSPENDED, replace(LOCK, state=LockState.LOCKING))
     assert due(found, LOCK_WORKSPACE) == [*NAMES]

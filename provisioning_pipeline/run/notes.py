@@ -79,8 +79,8 @@ def notes_of_endings(locked: Locks, offboarded: Offboarded) -> Iterator[str]:
     """What waits for approval because whole tenants lose their access by it."""
     if locked.waiting:
         yield (
-            f"{locked.tenants} suspended tenants wait for their lock: runs lock no more than PROVISIONING_SUSPENDED_MOST "
-            f"tenants in an hour by themselves. Look whether the registry is right, then run "
+            f"{locked.tenants} suspended tenants wait for their lock: by themselves runs lock no more than "
+            f"PROVISIONING_SUSPENDED_MOST tenants in an hour. Look whether the registry is right, then run "
             f"`provisioning apply --approve {locked.waiting}`."
         )
     if offboarded.waiting:

@@ -214,13 +214,20 @@ def _renamed_without_row(here: pd.DataFrame, rows: pd.DataFrame, ours: pd.DataFr
     renamed = {oid: name for oid, name in known if pd.notna(oid) and name not in present}
     if not renamed:
         return {}
-    taken = set(rows["database_name"]) | set(ours["database_name"])
-    return {
-        name: f"This is the database that was called {renamed[oid]}, and no registry row names it now. Have the tenant "
-        "manager write the new name into that tenant's row; the next run follows it."
-        for oid, name in zip(here["oid"], here["database_name"], strict=True)
-        if oid in renamed and name not in taken
-    }
+    registered = set(rows["database_name"])
+    # a name that a run has only seen is no tenant's own
+    taken = registered | set(ours[ours["registered"] == True]["database_name"])  # noqa: E712  # a column of objects
+    found: dict[str, str] = {}
+    for oid, name in zip(here["oid"], here["database_name"], strict=True):
+        if oid not in renamed or name in taken:
+            continue
+        found[name] = (
+            f"This is the database that was called {renamed[oid]}, and no registry row names it now. Have the tenant "
+            "manager write the new name into that tenant's row; the next run follows it."
+        )
+        if renamed[oid] not in registered:
+            found[renamed[oid]] = f"Its registry row is missing, and its database is called {name} now."
+    return found
 
 
 def _known_slug(row: dict[str, Any]) -> str | None:
@@ -287,7 +294,8 @@ def _conditions(
     known = registered or doubt is not None
     detected = _database_condition(name, row["trouble"], known, present, fleet.otherwise.get(name))
     if doubt is not None:
-        return (detected, is_unknown(ConditionType.REGISTERED, Reason.MOVE_IN_DOUBT, doubt)), False
+        in_doubt = is_unknown(ConditionType.REGISTERED, Reason.MOVE_IN_DOUBT, doubt)
+        return ((detected, in_doubt) if present or registered else (in_doubt,)), False
     if not registered and row["left_for"]:
         left = _no(
             Reason.DATABASE_LEFT,

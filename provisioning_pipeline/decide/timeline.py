@@ -59,7 +59,7 @@ _BEHIND: Mapping[str, Actor] = {
 }
 """Who brought a condition to this reason, whatever run saw it."""
 
-_NO_FAILURE = SET_ASIDE | {Reason.WAITING}
+_NO_FAILURE = SET_ASIDE | {Reason.WAITING, Reason.ACCESS_OPEN, Reason.OFFBOARDING_WAITS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,7 @@ async def offboard(scope: Scope, lock: Lock) -> None:
     if link.workspace_id is None:
         # buried by a run whose last words were lost
         scope.set(is_true(ConditionType.OFFBOARDED, Reason.WORKSPACE_DELETED, "The tenant has no workspace any more."))
+        scope.set(Life(Lifecycle.GONE, "The tenant has no workspace any more.").condition)
         return
     changes = scope.plan.changes
     stands = await _stands(scope, link.workspace_id)

@@ -119,7 +119,7 @@ async def deletion(tenant: TriedTenant, slug: str) -> CrashPoint:
 
 async def _archive(tenant: TriedTenant, slug: str) -> None:
     await tenant.become(_GONE)
-    await tenant.uncut(slug, Order.DELETE)
+    await tenant.uncut(slug, Order.ARCHIVE)
     archived = await tenant.state(slug)
     if not archived["workspaces"] or archived["locks"] != [{"proved": True, "ends": False}]:
         raise LifeFailed(f"a workspace that was to be archived is not: {archived['workspaces']}, {archived['locks']}")

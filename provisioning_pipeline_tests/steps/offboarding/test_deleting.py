@@ -116,11 +116,8 @@ def test_a_customer_who_comes_back_gets_a_new_workspace_once_an_operator_says_so
 ) -> None:
     offboarded(tenant.slug, ARCHIVE_WORKSPACE)
     offboarded(tenant.slug, DELETE_WORKSPACE)
-    # the registry has it as a customer still, which alone makes no workspace
     world.apply(tenant.slug)
     assert world.link(tenant.slug)["workspace_id"] is None
-    world.restart(tenant.slug)
-    world.apply(tenant.slug)
     assert world.conditions(tenant.slug)["Lifecycle"] == ("False", "Gone")
 
     say(world, tenant.slug, "active")

@@ -258,7 +258,7 @@ class Lives:
                 assert place.members == place.everyone
 
 
-@given(st.lists(DAYS, min_size=10, max_size=25))
+@given(st.lists(DAYS, min_size=8, max_size=18))
 def test_whatever_happens_none_comes_in_who_may_not_and_nothing_goes_without_a_word(days: Sequence[Day]) -> None:
     lives = Lives()
     for day in days:

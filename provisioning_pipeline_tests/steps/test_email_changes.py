@@ -51,6 +51,7 @@ def accounts(world: World, pattern: str) -> list[str]:
     return sorted(row[0] for row in rows)
 
 
+@pytest.mark.slow
 def test_by_policy_the_account_gets_the_new_address_and_goes_on_letting_them_in(world: World) -> None:
     slug = ready(world, "follows", members=2)
     _, before, after = changes_at_clerk(world, slug)

@@ -64,6 +64,7 @@ def vouch_for(world: World, email: str, why: str = "She told me so on the phone.
 # --- an insider -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_insider_who_joined_as_the_ceo_never_becomes_admin(world: World) -> None:
     slug = ready(world, "attacked", members=2)
     ceo = insider(world, slug, "ceo@attacked.example")

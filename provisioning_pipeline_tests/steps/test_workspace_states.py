@@ -110,6 +110,7 @@ def test_a_service_account_that_was_demoted_is_noticed_while_nothing_else_is_due
     at_rest(world, acme)
 
 
+@pytest.mark.slow
 def test_a_service_account_that_was_removed_comes_back_by_the_invitation_of_an_admin(world: World, acme: str) -> None:
     # Twenty deletes an account with its last workspace
     world.sandbox.add_tenant(f"{acme}-other", members=1)
@@ -163,6 +164,7 @@ def test_the_account_that_went_with_its_last_workspace_is_signed_up_anew() -> No
 # --- a workspace that is gone -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_tenant_whose_workspace_was_deleted_starts_anew_with_all_of_its_members(world: World, acme: str) -> None:
     before, members = world.link(acme), set(world.members(acme))
     Customer(world, acme).delete_workspace()

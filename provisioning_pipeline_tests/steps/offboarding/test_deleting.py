@@ -47,6 +47,7 @@ def test_a_workspace_is_exported_deleted_and_named_nowhere(
     assert world.sees("stays")["status"] == "COMPLETED"
 
 
+@pytest.mark.slow
 def test_a_locked_workspace_is_deleted_with_its_locked_members(
     world: World, tenant: Before, offboarded: Offboarded, tmp_path: Path
 ) -> None:

@@ -95,6 +95,7 @@ def with_key(world: World, slug: str) -> Locked:
     return Locked(world, slug, at_twenty(world, slug), *plans)
 
 
+@pytest.mark.slow
 def test_a_lock_that_is_cut_off_knows_the_roles_of_before(world: World) -> None:
     tenant, boundary = with_key(world, "cut-roles"), "updateWorkspaceMemberRole"
 

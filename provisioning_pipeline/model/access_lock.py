@@ -1,4 +1,4 @@
-"""A lock of a workspace: what it takes from whom, and what was so before."""
+"""A lock of a workspace: what it takes from which member, and what was so before."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

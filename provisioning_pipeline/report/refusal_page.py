@@ -1,4 +1,4 @@
-"""A page for a person whom a link did not lead into their workspace: what happened, and what to do."""
+"""A page for a person that a link did not lead into their workspace: what happened, and what to do."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Whom we tell by webhook what becomes of tenants, and by which secret they know that it is us."""
+"""Who gets webhooks about what becomes of tenants, and by which secret they know that it is us."""
 
 import hashlib
 from collections.abc import Mapping

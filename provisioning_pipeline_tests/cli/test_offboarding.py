@@ -31,7 +31,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         sandbox_environment = sandbox.environment
         sandbox.environment = lambda: (
             sandbox_environment()
-            | {  # type: ignore[method-assign]
+            | {
                 "PROVISIONING_EXPORT_PATH": str(exports),
                 "PROVISIONING_GONE_GRACE_DAYS": "1",
                 "PROVISIONING_SUSPENDED": "lock",

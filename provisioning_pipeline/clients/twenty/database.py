@@ -30,10 +30,7 @@ _ACTIVATION_IS_STALE = STALE_ACTIVATION + _CLOCK_TOLERANCE
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceState:
-    """One workspace as its row says it.
-
-    `free_in`: seconds until Twenty takes the activation of one under way for crashed, 0 when it does; None: no such.
-    """
+    """One workspace by its row; `free_in`: seconds until Twenty takes an activation under way for crashed, or None."""
 
     subdomain: str
     activation_status: str

@@ -225,7 +225,7 @@ async def _remove(scope: Scope, address: WorkspaceAddress, roster: Roster, entry
     record_id = entry.workspace_member_id
     marked = roster.deleted_of([entry.user_id])
     if record_id is None and marked is not None:
-        # of a locked member, whom Twenty does not find; the role of the lock stays, and reads nothing
+        # Twenty does not find a locked member; the role of the lock stays, and reads nothing
         await client.access.let_back(address, marked.id)
         record_id = marked.id
     if record_id is None:

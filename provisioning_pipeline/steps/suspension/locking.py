@@ -215,7 +215,7 @@ async def _message(scope: Scope, address: WorkspaceAddress, proof: _Proof) -> st
             told_of.append("For how long the cookie of a browser can, on this version of Twenty, is not known.")
     invited = await scope.server.database.invitations([address.workspace_id])
     if invited:
-        who = first_few([f"{row['email']} as {row['role'] or 'whoever joins'}" for row in invited])
+        who = first_few([f"{row['email']} as {row['role'] or 'anyone who joins'}" for row in invited])
         told_of.append(
             f"{len(invited)} personal invitations are open ({who}): who accepts one comes in until the next run locks. "
             "Withdraw them in Twenty (Settings > Members) if they must not."

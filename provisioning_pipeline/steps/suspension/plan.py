@@ -65,7 +65,7 @@ def _settings(seen: SeenWorkspace, empty_role_id: str) -> Iterable[LockedItem]:
 
 
 def _member(member: SeenMember, member_id: str, empty_role_id: str) -> LockedItem:
-    # who has the empty role, and of whom nothing is written down, joined by it while the workspace was locked
+    # a member with the empty role, of which nothing is written down, joined by it while the workspace was locked
     role = (None, EMPTY_ROLE) if member.role_id == empty_role_id else (member.role_id, member.label)
     before = dict(zip(("role", "label"), role, strict=True))
     return LockedItem(ItemKind.MEMBER, member_id, member.email, before, member.user_id)

@@ -49,7 +49,7 @@ def twenty(*, deleted: bool = False, away: bool = False) -> TwentySnapshot:
 
 def left(name: str = "ant", **stages: object) -> dict[str, Offboarding]:
     begun = Offboarding(name, name, None, "eu", IDS[name], "why", "archive", NOW - GRACE, "run")
-    return {name: replace(begun, **stages)}  # type: ignore[arg-type]
+    return {name: replace(begun, **stages)}
 
 
 def offboarded(

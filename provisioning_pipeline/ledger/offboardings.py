@@ -17,7 +17,7 @@ from provisioning_pipeline.model.tenant import OutcomeStatus
 
 _COLUMNS: Final[LiteralString] = """
     database_name, slug, clerk_org_id, server, workspace_id::text AS workspace_id, why, policy, begun_at, run_id,
-    approved_by, archived_at, delete_begun_at, export_path, exported_at, export_counts, members_removed_at,
+    archived_at, delete_begun_at, export_path, exported_at, export_counts, members_removed_at,
     workspace_deleted_at, organization_cleared_at, gone_at, undone_at, taken_back_at
 """
 _OF_WORKSPACE: Final[LiteralString] = "WHERE database_name = %(name)s AND workspace_id = %(workspace)s"
@@ -68,7 +68,7 @@ class Offboardings(LedgerTables):
             sql.SQL(
                 """
                 UPDATE provisioning.offboarding SET {stages}, policy = %(policy)s, why = %(why)s, run_id = %(run_id)s,
-                    approved_by = NULL, export_path = NULL, export_counts = NULL, begun_at = now(),
+                    export_path = NULL, export_counts = NULL, begun_at = now(),
                     undone_at = NULL, taken_back_at = NULL
                 WHERE database_name = %(database_name)s AND workspace_id = %(workspace_id)s
                   AND gone_at IS NULL AND undone_at IS NOT NULL
@@ -79,14 +79,6 @@ class Offboardings(LedgerTables):
         found = await self.of(offboarding.database_name, offboarding.workspace_id)
         assert found is not None
         return found
-
-    async def approve(self, database_name: str, workspace_id: str, by: str) -> bool:
-        """Store who approved the deletion; False when there is nothing to approve."""
-        touched = await self.database.execute(
-            f"UPDATE provisioning.offboarding SET approved_by = %(by)s {_UNDER_WAY}",  # noqa: S608  # texts of ours alone
-            {"name": database_name, "workspace": workspace_id, "by": by},
-        )
-        return touched > 0
 
     async def mark(self, database_name: str, workspace_id: str, stage: Stage) -> None:
         """Store that a stage is proved; the first time counts."""

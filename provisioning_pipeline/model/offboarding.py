@@ -68,7 +68,6 @@ class Offboarding:
     policy: str
     begun_at: datetime
     run_id: str
-    approved_by: str | None = None
     archived_at: datetime | None = None
     delete_begun_at: datetime | None = None
     export_path: str | None = None

@@ -63,14 +63,12 @@ async def test_an_export_of_before_the_decision_is_none_for_it(work: Offboarding
 async def test_what_was_undone_begins_anew(work: Offboardings, workspace: str) -> None:
     await work.begin(begun(workspace))
     await work.mark(DATABASE, workspace, Stage.ARCHIVED)
-    assert await work.approve(DATABASE, workspace, "olivia")
     assert await work.undo(Return(DATABASE, workspace, by_hand=True))
     taken_back = await work.of(DATABASE, workspace)
     assert taken_back is not None
     assert taken_back.taken_back_at == taken_back.undone_at
-    assert not await work.approve(DATABASE, workspace, "olivia")
     again = await work.begin(begun(workspace))
-    assert (again.undone_at, again.taken_back_at, again.archived_at, again.approved_by) == (None,) * 4
+    assert (again.undone_at, again.taken_back_at, again.archived_at) == (None,) * 3
     assert await work.undo(Return(DATABASE, workspace, by_hand=False))
     back = await work.of(DATABASE, workspace)
     assert back is not None

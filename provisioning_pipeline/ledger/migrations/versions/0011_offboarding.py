@@ -21,7 +21,6 @@ def upgrade() -> None:
             why                      text NOT NULL,
             policy                   text NOT NULL,
             begun_at                 timestamptz NOT NULL DEFAULT now(),
-            approved_by              text,
             archived_at              timestamptz,
             delete_begun_at          timestamptz,
             export_path              text,
@@ -40,7 +39,6 @@ def upgrade() -> None:
             'One row for each workspace that a tenant leaves: when each stage was proved. It outlives the tenant.';
         COMMENT ON COLUMN provisioning.offboarding.workspace_id IS
             'The workspace that it is about: another one that the tenant gets later is not touched.';
-        COMMENT ON COLUMN provisioning.offboarding.approved_by IS 'Who approved the deletion; null: no one yet.';
         COMMENT ON COLUMN provisioning.offboarding.export_counts IS 'Object -> records; null: not exported.';
         COMMENT ON COLUMN provisioning.offboarding.gone_at IS
             'Set last: from then on the row is all that is left, and it stays for ever.';

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-import httpx
+import httpx2
 
 from provisioning_pipeline.clients.clerk.client import API_VERSION
 from provisioning_pipeline.clients.twenty import operations
@@ -53,7 +53,7 @@ class Clerk:
     def __init__(self, settings: Settings) -> None:
         key = settings.clerk_secret_key.get_secret_value()
         headers = {"authorization": f"Bearer {key}", "clerk-api-version": API_VERSION}
-        self._http = httpx.AsyncClient(base_url=settings.clerk_base_url, headers=headers, timeout=60)
+        self._http = httpx2.AsyncClient(base_url=settings.clerk_base_url, headers=headers, timeout=60)
 
     async def __aenter__(self) -> Self:
         return self
@@ -110,7 +110,7 @@ class Twenty:
         self._url = f"{server.base_url}/metadata"
         self._key = settings.member_password_key
         self._gate = asyncio.Semaphore(settings.twenty_concurrency)
-        self._http = httpx.AsyncClient(timeout=60)
+        self._http = httpx2.AsyncClient(timeout=60)
         self.service = {"email": server.service_email, "password": server.service_password.get_secret_value()}
 
     async def __aenter__(self) -> Self:

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
-import httpx
+import httpx2
 
 from provisioning_pipeline.sandbox.fleet import AddedTenant, OverHttp, add_tenant
 from provisioning_pipeline.settings import PREFIX, Settings, load_settings
@@ -95,19 +95,19 @@ class StandIn:
     def reset_counters(self) -> None:
         """Count calls anew."""
         for base in self._controls():
-            httpx.post(f"{base}/sandbox/reset").raise_for_status()
+            httpx2.post(f"{base}/sandbox/reset").raise_for_status()
 
     def calls(self) -> Counter[str]:
         """What Clerk and Twenty were called since, by name."""
         found: Counter[str] = Counter()
         for base in self._controls():
-            found.update(httpx.get(f"{base}/sandbox/state").raise_for_status().json()["calls"])
+            found.update(httpx2.get(f"{base}/sandbox/state").raise_for_status().json()["calls"])
         return found
 
     def mails(self) -> int:
         """How many e-mails Twenty would have sent since."""
         base = self.environment["PROVISIONING_TWENTY_BASE_URL"]
-        return len(httpx.get(f"{base}/sandbox/state").raise_for_status().json()["mails"])
+        return len(httpx2.get(f"{base}/sandbox/state").raise_for_status().json()["mails"])
 
     def _controls(self) -> tuple[str, str]:
         clerk = self.environment["PROVISIONING_CLERK_BASE_URL"].removesuffix("/v1")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 
 from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
@@ -198,17 +198,17 @@ def real_login(server: StandInTwenty, email: str, password: str, origin: str) ->
     }
 
 
-def browser(server: StandInTwenty) -> httpx.Client:
+def browser(server: StandInTwenty) -> httpx2.Client:
     """Somebody's browser before a Twenty server."""
     return browser_of(server.base_url)
 
 
-def browser_of(base_url: str) -> httpx.Client:
+def browser_of(base_url: str) -> httpx2.Client:
     """Somebody's browser before the Twenty server at this address."""
-    return httpx.Client(base_url=base_url, timeout=10, verify=False)
+    return httpx2.Client(base_url=base_url, timeout=10, verify=False)
 
 
-def enter_by_password(http: httpx.Client, email: str, password: str, origin: str) -> dict[str, Any]:
+def enter_by_password(http: httpx2.Client, email: str, password: str, origin: str) -> dict[str, Any]:
     """`currentUser` of whom this password signs in."""
     return dict(read(http, _SEEN, {}, login_of(http, email, password, origin))["currentUser"])
 
@@ -216,7 +216,7 @@ def enter_by_password(http: httpx.Client, email: str, password: str, origin: str
 _SEEN = "query{currentUser{id email onboardingStatus currentWorkspace{id}}}"
 
 
-def login_of(http: httpx.Client, email: str, password: str, origin: str) -> str:
+def login_of(http: httpx2.Client, email: str, password: str, origin: str) -> str:
     """An access token by password."""
     login = read(
         http,
@@ -227,12 +227,12 @@ def login_of(http: httpx.Client, email: str, password: str, origin: str) -> str:
     return _exchanged(http, login["getLoginTokenFromCredentials"]["loginToken"]["token"], origin)
 
 
-def enter(http: httpx.Client, login_token: str, origin: str) -> dict[str, Any]:
+def enter(http: httpx2.Client, login_token: str, origin: str) -> dict[str, Any]:
     """`currentUser` of whom this login token signs in, read as Twenty's front end reads it."""
     return dict(read(http, _SEEN, {}, _exchanged(http, login_token, origin))["currentUser"])
 
 
-def _exchanged(http: httpx.Client, login_token: str, origin: str) -> str:
+def _exchanged(http: httpx2.Client, login_token: str, origin: str) -> str:
     tokens = read(
         http,
         "mutation($t:String!,$o:String!){getAuthTokensFromLoginToken(loginToken:$t,origin:$o)"
@@ -242,7 +242,7 @@ def _exchanged(http: httpx.Client, login_token: str, origin: str) -> str:
     return str(tokens["getAuthTokensFromLoginToken"]["tokens"]["accessOrWorkspaceAgnosticToken"]["token"])
 
 
-def read(http: httpx.Client, document: str, variables: dict[str, Any], token: str = "") -> dict[str, Any]:
+def read(http: httpx2.Client, document: str, variables: dict[str, Any], token: str = "") -> dict[str, Any]:
     """The data of an answer of Twenty's `/metadata`."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
     answer = http.post("/metadata", json={"query": document, "variables": variables}, headers=headers).json()

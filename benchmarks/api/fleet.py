@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 import jwt
 import psycopg
 from cryptography.hazmat.primitives import serialization
@@ -60,7 +60,7 @@ class Fleet:
 
     def clerk_calls(self) -> int:
         """How often Clerk was called since."""
-        state = httpx.get(f"{self._sandbox.clerk.frontend_url}/sandbox/state").raise_for_status().json()
+        state = httpx2.get(f"{self._sandbox.clerk.frontend_url}/sandbox/state").raise_for_status().json()
         return sum(state["calls"].values())
 
     def connections(self) -> int:
@@ -90,7 +90,7 @@ class Fleet:
     def known(self) -> Known:
         """What the bare server is given."""
         issuer = self._sandbox.clerk.frontend_url
-        (key,) = httpx.get(f"{issuer}/.well-known/jwks.json").raise_for_status().json()["keys"]
+        (key,) = httpx2.get(f"{issuer}/.well-known/jwks.json").raise_for_status().json()["keys"]
         public = jwt.PyJWK(key).key
         assert isinstance(public, RSAPublicKey)
         pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

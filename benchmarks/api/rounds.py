@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-import httpx
+import httpx2
 
 from benchmarks.api.fleet import Fleet
 from benchmarks.api.load import WARM_SECONDS, Load, Measured, Tokens, send
@@ -34,11 +34,11 @@ def measure(side: Side, fleet: Fleet, known: Sequence[str], new: Sequence[str], 
 
 
 def _check(url: str, fleet: Fleet, tokens: Sequence[str]) -> None:
-    with httpx.Client(timeout=30) as http:
+    with httpx2.Client(timeout=30) as http:
         for member, token in zip(fleet.members, tokens, strict=True):
             response = http.get(url, headers={"authorization": f"Bearer {token}"})
             found = {name: response.headers.get(name) for name in member.headers}
-            if response.status_code != httpx.codes.OK or found != member.headers:
+            if response.status_code != httpx2.codes.OK or found != member.headers:
                 raise RuntimeError(f"wrong answer, {response.status_code}: {found} instead of {member.headers}")
-        if http.get(url, headers={"authorization": f"Bearer {tokens[0][:-8]}AAAAAAAA"}).status_code == httpx.codes.OK:
+        if http.get(url, headers={"authorization": f"Bearer {tokens[0][:-8]}AAAAAAAA"}).status_code == httpx2.codes.OK:
             raise RuntimeError("a token with a wrong signature was let through")

@@ -8,7 +8,7 @@ one's cost (bcrypt with 10 rounds). The pipeline makes the workspaces ready; the
 at Clerk, one of them as an admin. What is timed begins there and ends with all of them members: with name, role,
 cleared onboarding, and a look at what they see. Two ways take turns:
 
-- bare: the same calls with plain httpx, as many tenants and calls at once as the pipeline's settings say (`bare.py`);
+- bare: the same calls with plain httpx2, as many tenants and calls at once as the pipeline's settings say (`bare.py`);
 - pipeline: one whole run, with its reading of Clerk, its plan, its ledger and its report.
 
 Goals: the bare calls take at least 0.95 of the pipeline's time, and the pipeline calls nothing for a member that the

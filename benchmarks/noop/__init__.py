@@ -7,7 +7,7 @@ memberships, 50,000 people (see `benchmarks/rows.py` for what of it is real). A 
 into every tenant database and so brings the fleet to rest. Each round then measures three sides, one after the other,
 each in a fresh process:
 
-- bare reads: httpx walks the same pages of Clerk and reads them with `.json()`, psycopg fetches the same rows of
+- bare reads: httpx2 walks the same pages of Clerk and reads them with `.json()`, psycopg fetches the same rows of
   registry, ledger, catalogue and Twenty as tuples; nothing is kept and nothing is compared (`bare.py`);
 - plan: what `provisioning plan` does, observing and deciding; it must find nothing to do;
 - whole run: what `provisioning apply` does, with its ledger and its report over all tenants; it must do nothing.

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Any, LiteralString
 
-import httpx
+import httpx2
 import psycopg
 from psycopg import sql
 
@@ -62,7 +62,7 @@ async def read(settings: Settings) -> int:
         "authorization": f"Bearer {settings.clerk_secret_key.get_secret_value()}",
         "clerk-api-version": API_VERSION,
     }
-    async with httpx.AsyncClient(base_url=settings.clerk_base_url, headers=headers, timeout=60) as http:
+    async with httpx2.AsyncClient(base_url=settings.clerk_base_url, headers=headers, timeout=60) as http:
         counted = await asyncio.gather(
             _by_offset(http, "/organizations"),
             _by_offset(http, "/organization_memberships"),
@@ -75,7 +75,7 @@ async def read(settings: Settings) -> int:
     return sum(counted)
 
 
-async def _by_offset(http: httpx.AsyncClient, path: str) -> int:
+async def _by_offset(http: httpx2.AsyncClient, path: str) -> int:
     async def page(offset: int) -> Any:
         query: dict[str, Any] = {"limit": _PER_PAGE, "offset": offset, "order_by": _OLDEST_FIRST}
         return (await http.get(path, params=query)).raise_for_status().json()
@@ -88,7 +88,7 @@ async def _by_offset(http: httpx.AsyncClient, path: str) -> int:
     return len(first["data"]) + sum(await asyncio.gather(*(pages(rest) for _ in range(_PAGES_AT_ONCE))))
 
 
-async def _by_cursor(http: httpx.AsyncClient, path: str) -> int:
+async def _by_cursor(http: httpx2.AsyncClient, path: str) -> int:
     query: dict[str, Any] = {"limit": _PER_PAGE, "order_by": _OLDEST_FIRST}
     counted = 0
     while True:

@@ -1,6 +1,6 @@
 """The API calls of a new tenant and nothing else: no ledger, no SQL, no locks, no retries, no decisions.
 
-Same documents, same order, same concurrency as the pipeline, over httpx. The documents are the pipeline's own, so they
+Same documents, same order, same concurrency as the pipeline, over httpx2. The documents are the pipeline's own, so they
 cannot drift; the order can, and so the benchmark compares what the stand-ins counted. What is left out on purpose are
 the contract probes: they belong to the pipeline's cost.
 """

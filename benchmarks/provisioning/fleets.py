@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from unittest import mock
 
-import httpx
+import httpx2
 
 from benchmarks.counting import Sent, sent_to_postgres
 from benchmarks.rows import SLUG_PREFIX
@@ -57,7 +57,7 @@ class _Opened:
 
 
 class FirstCall:
-    """Notes when the first request to Twenty is handed to httpx's transport."""
+    """Notes when the first request to Twenty is handed to httpx2's transport."""
 
     def __init__(self, base_url: str) -> None:
         self._base_url = base_url
@@ -66,14 +66,14 @@ class FirstCall:
     @contextmanager
     def watched(self) -> Iterator[None]:
         """Watch every client of this process that is used meanwhile."""
-        send = httpx.AsyncHTTPTransport.handle_async_request
+        send = httpx2.AsyncHTTPTransport.handle_async_request
 
-        async def noting(transport: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        async def noting(transport: httpx2.AsyncHTTPTransport, request: httpx2.Request) -> httpx2.Response:
             if self.at is None and str(request.url).startswith(self._base_url):
                 self.at = time.perf_counter()
             return await send(transport, request)
 
-        with mock.patch.object(httpx.AsyncHTTPTransport, "handle_async_request", noting):
+        with mock.patch.object(httpx2.AsyncHTTPTransport, "handle_async_request", noting):
             yield
 
 

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 from pydantic import SecretStr
 
 from provisioning_pipeline.cli.exits import ALL_READY, BAD_INPUT, RUN_FAILED, agreed, fail, until_told_to_stop
@@ -113,7 +113,7 @@ class SandboxMails:
         self._before = len(self._all())
 
     def _all(self) -> list[str]:
-        answer = httpx.get(self._url, timeout=5, trust_env=False).json()
+        answer = httpx2.get(self._url, timeout=5, trust_env=False).json()
         return [str(mail["to"]) for mail in answer["mails"]]
 
     def sent(self) -> tuple[list[str], int]:
@@ -126,7 +126,7 @@ def _mail(server: TwentyServer, logs: tuple[Path, ...]) -> MailWitness | None:
         return Logs(logs)
     try:
         return SandboxMails(server.base_url)
-    except (httpx.HTTPError, ValueError, KeyError, TypeError):
+    except (httpx2.HTTPError, ValueError, KeyError, TypeError):
         # a real server has no such path
         return None
 

@@ -14,7 +14,7 @@ from provisioning_pipeline.cli.terminal import Terminal, plain, say
 from provisioning_pipeline.model.names import first_few
 
 if TYPE_CHECKING:
-    import httpx
+    import httpx2
 
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
     from provisioning_pipeline.settings import Settings
@@ -226,7 +226,7 @@ def session_token(
 
     Only the sandbox's Clerk signs it: what trusts a real Clerk refuses it.
     """
-    import httpx
+    import httpx2
 
     settings = _settings()
     base_url, key = settings["PROVISIONING_CLERK_BASE_URL"], settings["PROVISIONING_CLERK_SECRET_KEY"]
@@ -234,7 +234,7 @@ def session_token(
     headers = {"Authorization": f"Bearer {key}"}
     with _one_sentence():
         organization_id = _organization_of(settings["PROVISIONING_REGISTRY_URL"], tenant)
-        with httpx.Client(base_url=base_url, headers=headers, timeout=10, trust_env=False) as clerk:
+        with httpx2.Client(base_url=base_url, headers=headers, timeout=10, trust_env=False) as clerk:
             user_id = _member(_members(clerk, organization_id, tenant), tenant, email)
             wanted = {"user_id": user_id, "organization_id": organization_id, "seconds": seconds}
             control = clerk.base_url.copy_with(path="/sandbox/session-token")
@@ -245,30 +245,30 @@ def session_token(
 @contextmanager
 def _one_sentence() -> Iterator[None]:
     """Turn failures of the sandbox's servers into one sentence."""
-    import httpx
+    import httpx2
     import psycopg
 
     try:
         yield
     except psycopg.Error as error:
         raise fail(f"The sandbox's database refused: {str(error).splitlines()[0]}", RUN_FAILED) from None
-    except httpx.HTTPStatusError as error:
+    except httpx2.HTTPStatusError as error:
         raise fail(f"The sandbox's Clerk refused with status {error.response.status_code}.", RUN_FAILED) from None
-    except httpx.TransportError:
+    except httpx2.TransportError:
         raise fail("The sandbox's Clerk gave no answer.", RUN_FAILED) from None
 
 
 def _check_that_it_is_a_sandbox(clerk_base_url: str, secret_key: str) -> None:
     from contextlib import closing
 
-    import httpx
+    import httpx2
 
     from provisioning_pipeline.sandbox import fleet
 
     try:
         with closing(fleet.OverHttp(clerk_base_url, secret_key)) as directory:
             directory.check_that_it_is_a_stand_in()
-    except (fleet.NotASandboxError, httpx.InvalidURL):
+    except (fleet.NotASandboxError, httpx2.InvalidURL):
         raise fail(
             "What PROVISIONING_CLERK_BASE_URL names is no sandbox (or is not running), and no other Clerk signs a "
             "session token on demand. Start a sandbox with `provisioning sandbox up --env-file FILE` and load that "
@@ -305,15 +305,15 @@ def _organization_of(registry_url: str, tenant: str) -> str:
     return str(organization_id)
 
 
-def _members(clerk: "httpx.Client", organization_id: str, tenant: str) -> list[dict[str, Any]]:
+def _members(clerk: "httpx2.Client", organization_id: str, tenant: str) -> list[dict[str, Any]]:
     """The organization's memberships as Clerk shows them, oldest first."""
-    import httpx
+    import httpx2
 
     found: list[dict[str, Any]] = []
     while True:
         page: dict[str, str | int] = {"limit": MEMBERS_AT_ONCE, "offset": len(found), "order_by": "+created_at"}
         answer = clerk.get(f"/organizations/{organization_id}/memberships", params=page)
-        if answer.status_code == httpx.codes.NOT_FOUND:
+        if answer.status_code == httpx2.codes.NOT_FOUND:
             raise fail(f"The Clerk organization of tenant {tenant!r} is gone ({organization_id}).", BAD_INPUT)
         memberships = answer.raise_for_status().json()["data"]
         found += memberships

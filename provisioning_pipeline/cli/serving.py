@@ -144,7 +144,7 @@ def log_as_json(level: int = logging.INFO) -> None:
     )
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # their lines would repeat addresses of other systems for every call
-    for noisy in ("httpx", "httpcore", "alembic", "uvicorn.access"):
+    for noisy in ("httpx2", "httpcore2", "alembic", "uvicorn.access"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
-import httpx
+import httpx2
 
 from provisioning_pipeline.client import calls, conversation, wire
 from provisioning_pipeline.client.answers import Answer
@@ -26,7 +26,7 @@ class AsyncProvisioningClient:
     """
 
     def __init__(self, base_url: str, api_key: str, *, timeout_seconds: float = 30.0) -> None:
-        self._http = wire.connected(httpx.AsyncClient, base_url, api_key, timeout_seconds)
+        self._http = wire.connected(httpx2.AsyncClient, base_url, api_key, timeout_seconds)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._http.base_url)!r})"
@@ -112,7 +112,7 @@ class AsyncProvisioningClient:
     async def _sent(self, call: Call) -> Answer | NoAnswer:
         try:
             return wire.answer(await self._http.request(**wire.arguments(call, self._http.timeout)))
-        except httpx.RequestError as error:
+        except httpx2.RequestError as error:
             return wire.no_answer(error, self._http.base_url)
 
 

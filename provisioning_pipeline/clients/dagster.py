@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-import httpx
+import httpx2
 
 from provisioning_pipeline.clients.http import http_client, in_words, redirect_of
 
@@ -57,7 +57,7 @@ class DagsterClient:
     def __init__(self, url: str, *, location: str | None = None) -> None:
         self._url = url
         self._location = location
-        self._http: httpx.AsyncClient | None = None
+        self._http: httpx2.AsyncClient | None = None
         self._places: dict[tuple[str, Place | None], Place] = {}
         self._finding = asyncio.Lock()
 
@@ -145,7 +145,7 @@ class DagsterClient:
         try:
             response = await self._http.post(self._url, json={"query": query, "variables": dict(variables)})
             answer = response.json()
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise DagsterAway(f"Dagster's web server does not answer ({in_words(error, self._url)}).") from None
         except ValueError:
             location = redirect_of(response)

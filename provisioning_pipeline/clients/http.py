@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 from urllib.parse import urljoin, urlsplit
 
-import httpx
+import httpx2
 import orjson
 
 from provisioning_pipeline.model.condition import Reason
@@ -42,12 +42,12 @@ def http_client(
     *,
     timeout_seconds: float,
     headers: Mapping[str, str] | None = None,
-    limits: httpx.Limits | None = None,
+    limits: httpx2.Limits | None = None,
     cookies: CookieJar | None = None,
-) -> httpx.AsyncClient:
+) -> httpx2.AsyncClient:
     """A client for one address. Redirects are never followed: what is behind one is not what was configured.
 
-    The proxy of the environment is chosen here, once: httpx reads the same variables with each client, and fails in the
+    The proxy of the environment is chosen here, once: httpx2 reads the same variables with each client, and fails in the
     middle of it on many values that other programs take.
 
     Raises:
@@ -56,13 +56,13 @@ def http_client(
     proxy = proxy_for(url) if any(name.lower() in PROXIES for name in os.environ) else None
     address = proxy.url.get_secret_value() if proxy else ""
     tls = certificates() if address.startswith("https:") else None
-    return httpx.AsyncClient(
-        timeout=httpx.Timeout(timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
+    return httpx2.AsyncClient(
+        timeout=httpx2.Timeout(timeout_seconds, connect=min(_CONNECT_SECONDS, timeout_seconds)),
         headers=dict(headers or {}),
         cookies=cookies,
-        limits=limits or httpx.Limits(max_connections=64, max_keepalive_connections=8),
+        limits=limits or httpx2.Limits(max_connections=64, max_keepalive_connections=8),
         verify=certificates(),
-        proxy=httpx.Proxy(address, ssl_context=tls) if proxy else None,
+        proxy=httpx2.Proxy(address, ssl_context=tls) if proxy else None,
         follow_redirects=False,
         trust_env=False,
     )
@@ -93,7 +93,7 @@ def in_words(error: Exception, url: str) -> str:
         if isinstance(cause, ssl.SSLError) and cause.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
             return "it does not speak TLS: the URL has to start with http://, or the port is another one"
     # a header that cannot be sent is quoted whole by the HTTP library, with the key in it
-    text = "" if isinstance(error, httpx.LocalProtocolError) else str(error).split("\n")[0]
+    text = "" if isinstance(error, httpx2.LocalProtocolError) else str(error).split("\n")[0]
     words = f"{type(error).__name__}{': ' + text if text else ''}"
     proxy = proxy_for(url)
     return f"{words} (through the proxy that {proxy.variable} names)" if proxy else words
@@ -109,7 +109,7 @@ def _causes(error: BaseException) -> list[BaseException]:
     return found
 
 
-def redirect_of(response: httpx.Response) -> str | None:
+def redirect_of(response: httpx2.Response) -> str | None:
     """Where a redirect leads, without user, query and fragment, which may hold secrets; None: it is no redirect."""
     if not response.has_redirect_location:
         return None
@@ -123,7 +123,7 @@ def redirect_of(response: httpx.Response) -> str | None:
     return "".join(character for character in shown if character.isprintable())[:_LONGEST_LOCATION]
 
 
-def seconds_to_wait(response: httpx.Response) -> float | None:
+def seconds_to_wait(response: httpx2.Response) -> float | None:
     """The seconds that the other side asks to wait; None: none, or nothing that can be read.
 
     A date counts from the answer's own, so that the two machines' clocks need not agree.
@@ -179,7 +179,7 @@ class OddAnswerFault(Fault):
         self.redirected = redirected
 
 
-def json_of(response: httpx.Response) -> Any:
+def json_of(response: httpx2.Response) -> Any:
     """The JSON in an answer, whatever its content type says.
 
     Raises:
@@ -217,12 +217,12 @@ def _without_halves(value: Any) -> Any:
     return value
 
 
-def answer_in_words(response: httpx.Response) -> str:
+def answer_in_words(response: httpx2.Response) -> str:
     """What came instead of an answer: its status and what it looks like, never what it says."""
     return f"HTTP {response.status_code} with {looks_of(response)}"
 
 
-def looks_of(response: httpx.Response) -> str:
+def looks_of(response: httpx2.Response) -> str:
     """The same without the status."""
     body = response.content[:512].lstrip()
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -240,7 +240,7 @@ def plain_text(text: str) -> str:
     return _NOT_IN_A_TEXT.sub(" ", text)[:_LONGEST_TEXT]
 
 
-async def read_whole(http: httpx.AsyncClient, method: str, url: str, arguments: dict[str, Any]) -> httpx.Response:
+async def read_whole(http: httpx2.AsyncClient, method: str, url: str, arguments: dict[str, Any]) -> httpx2.Response:
     """Send a request and read its answer, up to as much as any answer may have.
 
     Raises:
@@ -254,7 +254,7 @@ async def read_whole(http: httpx.AsyncClient, method: str, url: str, arguments: 
                 raise OddAnswer(f"HTTP {response.status_code} with a body of over {MOST_BYTES // (1024 * 1024)} MiB")
     # it is decompressed by now
     headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_WIRE]
-    return httpx.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
+    return httpx2.Response(response.status_code, headers=headers, content=bytes(body), request=response.request)
 
 
 _OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})

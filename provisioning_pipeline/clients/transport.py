@@ -11,7 +11,7 @@ from enum import StrEnum
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Literal, Self, TypeVar
 
-import httpx
+import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from provisioning_pipeline.clients.concurrency import RateLimit
@@ -189,7 +189,7 @@ class Transport:
             # a session cookie that is sent back would make a call another person's (Twenty from 2.38 on refuses it)
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
             # every idle connection is looked at before each call
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=8),
+            limits=httpx2.Limits(max_connections=64, max_keepalive_connections=8),
         )
 
     async def __aenter__(self) -> Self:
@@ -207,7 +207,7 @@ class Transport:
         effect: Effect,
         timeout_seconds: float | None = None,
         **arguments: Any,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """Send one request and return its answer, whatever its status, except redirects, 429 and 5xx.
 
         Tried again with backoff (and `Retry-After`), except a `CREATE` or `EXCHANGE` that may have taken place; once
@@ -236,7 +236,7 @@ class Transport:
         *,
         name: str,
         effect: Effect,
-        read: Callable[[httpx.Response], T],
+        read: Callable[[httpx2.Response], T],
         timeout_seconds: float | None = None,
         **arguments: Any,
     ) -> T:
@@ -293,11 +293,11 @@ class Transport:
         self.counter.add(name, Effect.READ)
         try:
             async with self._client.stream("GET", self.base_url + path) as response:
-                if response.status_code == httpx.codes.OK:
+                if response.status_code == httpx2.codes.OK:
                     async for piece in response.aiter_bytes():
                         write(piece)
                 return response.status_code
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except (httpx2.TransportError, httpx2.DecodingError) as error:
             why = in_words(error, self.base_url)
             raise Fault(
                 FaultKind.TRANSIENT,
@@ -311,7 +311,7 @@ class Transport:
         path: str,
         name: str,
         effect: Effect,
-        read: Callable[[httpx.Response], T],
+        read: Callable[[httpx2.Response], T],
         arguments: dict[str, Any],
     ) -> T:
         if self._limit is not None:
@@ -326,13 +326,13 @@ class Transport:
             response = await read_whole(self._client, method, self.base_url + path, arguments)
         except OddAnswer as odd:
             raise _NoAnswer(odd.why, odd=True) from None
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        except (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError) as error:
             # a proxy that refuses to connect has sent nothing on
             raise _NoAnswer(in_words(error, self.base_url), effect_unknown=False, away=True) from None
-        except httpx.DecodingError:
+        except httpx2.DecodingError:
             raise _NoAnswer("a body that cannot be decompressed", odd=True) from None
-        except httpx.TransportError as error:
-            slow = isinstance(error, httpx.ReadTimeout)
+        except httpx2.TransportError as error:
+            slow = isinstance(error, httpx2.ReadTimeout)
             raise _NoAnswer(in_words(error, self.base_url), slow=slow) from None
         if watcher:
             watcher(name, effect, "after")

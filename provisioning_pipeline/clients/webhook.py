@@ -81,7 +81,7 @@ def _refusal(url: SecretStr, body: bytes, headers: Mapping[str, str], timeout_se
 def _opener(url: str) -> OpenerDirector:
     """Like urllib's own, with the same proxy as all other connections and without following redirects.
 
-    Not httpx, which writes each URL into its log.
+    Not httpx2, which writes each URL into its log.
     """
     proxy = proxy_for(url)
     opener = OpenerDirector()

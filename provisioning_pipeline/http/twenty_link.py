@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlencode, urlsplit
 
-import httpx
+import httpx2
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
@@ -142,7 +142,7 @@ def _is_safe(url: str, allow_http_hosts: Collection[str]) -> bool:
         host = parts.hostname or ""
         below = {host for allowed in allow_http_hosts if host.endswith(f".{allowed}")}
         encrypted(url, but_for={*allow_http_hosts, *below})
-    except (ValueError, httpx.InvalidURL):
+    except (ValueError, httpx2.InvalidURL):
         return False
     return (
         parts.scheme in ("http", "https") and bool(host) and "@" not in parts.netloc and parts.path.endswith("/verify")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Protocol
 
-import httpx
+import httpx2
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -81,7 +81,7 @@ class OverHttp:
 
     def __init__(self, base_url: str, secret_key: str) -> None:
         headers = {"Authorization": f"Bearer {secret_key}"}
-        self._client = httpx.Client(base_url=base_url, headers=headers, timeout=10, trust_env=False)
+        self._client = httpx2.Client(base_url=base_url, headers=headers, timeout=10, trust_env=False)
 
     def close(self) -> None:
         self._client.close()
@@ -91,8 +91,8 @@ class OverHttp:
         root = self._client.base_url.copy_with(path="/sandbox/state")
         try:
             answer = self._client.get(root)
-            stand_in = answer.status_code == httpx.codes.OK and answer.json().get("stand_in") == "clerk"
-        except (httpx.HTTPError, ValueError, AttributeError):
+            stand_in = answer.status_code == httpx2.codes.OK and answer.json().get("stand_in") == "clerk"
+        except (httpx2.HTTPError, ValueError, AttributeError):
             stand_in = False
         if not stand_in:
             message = (
@@ -249,5 +249,5 @@ def add_tenant(
 
 def with_database(url: str, database: str) -> str:
     """The URL of another database on the same cluster."""
-    parts = httpx.URL(url)
+    parts = httpx2.URL(url)
     return str(parts.copy_with(path=f"/{database}")) if parts.host else make_conninfo(url, dbname=database)

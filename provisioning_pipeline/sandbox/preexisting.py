@@ -13,7 +13,7 @@ from functools import cached_property
 from itertools import cycle
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 from psycopg import sql
 
@@ -159,7 +159,7 @@ class Server:
 
     def __init__(self, base_url: str, database_url: str, service_email: str, password: str, host: str) -> None:
         # no certificates: it is HTTP on this machine
-        self._http = httpx.Client(base_url=base_url, timeout=30, verify=False, trust_env=False)
+        self._http = httpx2.Client(base_url=base_url, timeout=30, verify=False, trust_env=False)
         self.database: psycopg.Connection[tuple[Any, ...]] = psycopg.connect(database_url, autocommit=True)
         self.service = {"email": service_email, "password": password}
         self.host = host

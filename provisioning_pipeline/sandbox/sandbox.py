@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-import httpx
+import httpx2
 
 from provisioning_pipeline.sandbox import fleet
 from provisioning_pipeline.sandbox.clerk import ClerkOptions, StandInClerk
@@ -151,7 +151,7 @@ class Sandbox:
         """Start counting calls anew at every stand-in."""
         self.clerk.reset_counters()
         for server in self.twenty:
-            httpx.post(f"{server.base_url}/sandbox/reset", trust_env=False).raise_for_status()
+            httpx2.post(f"{server.base_url}/sandbox/reset", trust_env=False).raise_for_status()
 
     # --- parts
 

@@ -74,14 +74,14 @@ def _variable(name: str) -> tuple[str, str]:
 
 
 def _proxy_url(variable: str, text: str) -> str:
-    import httpx
+    import httpx2
 
     url = text if "://" in text else f"http://{text}"
     try:
-        parsed = httpx.URL(url)
+        parsed = httpx2.URL(url)
         scheme = parsed.scheme
         usable = bool(parsed.raw_host) and parsed.path == "/" and (parsed.port or 1) in range(1, 65_536)
-    except (httpx.InvalidURL, ValueError):
+    except (httpx2.InvalidURL, ValueError):
         scheme, usable = "", False
     if scheme.startswith("socks"):
         raise ValueError(

@@ -78,13 +78,13 @@ def _http_url(value: str) -> str:
 
 
 def _must_be_http(value: str) -> None:
-    import httpx
+    import httpx2
 
     try:
-        url = httpx.URL(value)
+        url = httpx2.URL(value)
         # as the connection will have it; encoding the host is what fails for names that cannot be looked up
         usable = url.scheme in ("http", "https") and bool(url.raw_host) and (url.port or 1) in range(1, 65_536)
-    except (httpx.InvalidURL, ValueError):
+    except (httpx2.InvalidURL, ValueError):
         usable = False
     if not usable or not value.isprintable() or " " in value:
         raise ValueError("must be a URL that starts with http:// or https:// and names a host")
@@ -173,9 +173,9 @@ def encrypted(url: str, *, but_for: Collection[str]) -> None:
     Raises:
         ValueError: what to do, without the URL.
     """
-    import httpx
+    import httpx2
 
-    parts = httpx.URL(url)
+    parts = httpx2.URL(url)
     if parts.scheme == "https" or _is_loopback(parts.host) or _host(parts.host) in but_for:
         return
     raise ValueError(

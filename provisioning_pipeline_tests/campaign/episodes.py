@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 
 from provisioning_pipeline.sandbox.clerk.errors import ClerkRefusalError
@@ -23,7 +23,7 @@ from provisioning_pipeline_tests.campaign.seeing import see
 MOST_QUIET_RUNS = 5
 """A succession takes two runs, a budget one more; a fleet that is not at rest then never is."""
 
-_CANNOT = (psycopg.Error, httpx.HTTPError, RuntimeError, ClerkRefusalError, AssertionError, OSError)
+_CANNOT = (psycopg.Error, httpx2.HTTPError, RuntimeError, ClerkRefusalError, AssertionError, OSError)
 """An action may meet the faults of others: a database that is away, an answer that is refused."""
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import httpx
+import httpx2
 import psycopg
 
 from provisioning_pipeline.clients.twenty.accounts import derived_password
@@ -302,8 +302,8 @@ class Fleet:
             )
             deadline = time.monotonic() + 20
             while time.monotonic() < deadline and self._serving.alive:
-                with suppress(httpx.HTTPError):
-                    if httpx.get(f"{url}/healthz", timeout=2).status_code == 200:
+                with suppress(httpx2.HTTPError):
+                    if httpx2.get(f"{url}/healthz", timeout=2).status_code == 200:
                         break
                 time.sleep(0.05)
         return url

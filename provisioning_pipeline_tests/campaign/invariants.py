@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 
 from provisioning_pipeline_tests.campaign.fleet import Fleet, Tenant
 from provisioning_pipeline_tests.campaign.processes import Run
@@ -123,7 +123,7 @@ def wizards_are_silent(quiet: Quiet) -> Iterator[str]:
                 origin = f"http://{home.subdomain}.localhost/"
                 try:
                     user = enter_by_password(http, member.email, quiet.fleet.password_of(member.email), origin)
-                except (AssertionError, httpx.HTTPError) as error:
+                except (AssertionError, httpx2.HTTPError) as error:
                     yield f"{member.email} cannot log in to {tenant.slug}: {error}"
                     continue
                 if user["onboardingStatus"] != "COMPLETED" or user["currentWorkspace"]["id"] != home.id:
@@ -209,7 +209,7 @@ def refused_tenants_are_left_alone(quiet: Quiet) -> Iterator[str]:
     """What the registry excludes, or no longer names, is not worked on, and its sessions are refused."""
     seen, fleet = quiet.seen, quiet.fleet
     url = fleet.served()
-    with httpx.Client(base_url=url, timeout=20, verify=False) as http:
+    with httpx2.Client(base_url=url, timeout=20, verify=False) as http:
         for tenant in seen.tenants:
             if seen.is_open(tenant):
                 if tenant.kept_row is not None:
@@ -228,7 +228,7 @@ def refused_tenants_are_left_alone(quiet: Quiet) -> Iterator[str]:
 def sessions_of_ready_tenants_pass(quiet: Quiet) -> Iterator[str]:
     """A member's session leads to the workspace of a ready tenant."""
     url = quiet.fleet.served()
-    with httpx.Client(base_url=url, timeout=20, verify=False) as http:
+    with httpx2.Client(base_url=url, timeout=20, verify=False) as http:
         for tenant, people in ready_with_people(quiet):
             status = _session_status(quiet.fleet, http, tenant, people)
             if status not in (None, 200):
@@ -411,7 +411,7 @@ def excuse(quiet: Quiet, tenant: Tenant) -> str | None:
     return None
 
 
-def _session_status(fleet: Fleet, http: httpx.Client, tenant: Tenant, people: tuple[AtClerk, ...]) -> int | None:
+def _session_status(fleet: Fleet, http: httpx2.Client, tenant: Tenant, people: tuple[AtClerk, ...]) -> int | None:
     """How a session of the first of these people is answered; None where there is nobody."""
     person = next((one for one in people if one.countable), None)
     if person is None or tenant.organization is None:

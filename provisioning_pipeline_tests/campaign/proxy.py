@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from typing import Any
 
-import httpx
+import httpx2
 from starlette.types import Message, Receive, Scope, Send
 
 from provisioning_pipeline.sandbox.serving import LoopbackServer
@@ -88,7 +88,7 @@ class Proxy:
 
         self._server = LoopbackServer(app)
         self._lock = threading.Lock()
-        self._client: httpx.AsyncClient | None = None
+        self._client: httpx2.AsyncClient | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self) -> None:
@@ -154,8 +154,8 @@ class Proxy:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        limits = httpx.Limits(max_keepalive_connections=20)
-        async with httpx.AsyncClient(timeout=None, verify=False, limits=limits) as client:
+        limits = httpx2.Limits(max_keepalive_connections=20)
+        async with httpx2.AsyncClient(timeout=None, verify=False, limits=limits) as client:
             self._client = client
             await send({"type": "lifespan.startup.complete"})
             await receive()
@@ -174,7 +174,7 @@ class Proxy:
         passed = {name: value for name, value in headers.items() if name not in ("host", "accept-encoding")}
         try:
             answer = await self._client.request(method, url, headers=passed, content=body)
-        except httpx.HTTPError:
+        except httpx2.HTTPError:
             return 502, {"content-type": "text/html"}, _HTML
         kept = {
             name: answer.headers[name]

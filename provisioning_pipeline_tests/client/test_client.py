@@ -7,7 +7,7 @@ import sys
 from dataclasses import FrozenInstanceError
 from datetime import UTC, datetime
 
-import httpx
+import httpx2
 import pytest
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
@@ -257,7 +257,7 @@ def test_for_an_unknown_tenant_nobody_waits(client: Client, api: Api, waits: Wai
 
 def test_an_answer_may_take_as_long_as_the_call_lets_it():
     call = calls.put_tenant("acme", wait=60, idempotency_key=None, **ACME)
-    assert wire.arguments(call, httpx.Timeout(30))["timeout"] == httpx.Timeout(30, read=90)
+    assert wire.arguments(call, httpx2.Timeout(30))["timeout"] == httpx2.Timeout(30, read=90)
 
 
 # --- tries ------------------------------------------------------------------------------------------------------

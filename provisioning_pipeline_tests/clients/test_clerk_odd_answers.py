@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -255,8 +255,8 @@ async def test_any_json_is_a_result_or_a_fault(
             "http://clerk.test", SecretStr("sk"), timeout_seconds=5, dry_run=False, counter=CallCounter()
         ) as opened:
             await opened._transport._client.aclose()
-            opened._transport._client = httpx.AsyncClient(
-                transport=httpx.MockTransport(lambda _: httpx.Response(status, json=body))
+            opened._transport._client = httpx2.AsyncClient(
+                transport=httpx2.MockTransport(lambda _: httpx2.Response(status, json=body))
             )
             try:
                 await call(opened)
@@ -276,8 +276,8 @@ async def test_refusals_of_another_shape_are_no_crash(any_server: AnyServer, wai
 # --- JSON that is odd and no fault -----------------------------------------------------------------------------------
 
 
-def _json(body: str | bytes) -> httpx.Response:
-    return httpx.Response(200, content=body)
+def _json(body: str | bytes) -> httpx2.Response:
+    return httpx2.Response(200, content=body)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from graphql import ExecutionResult, GraphQLSchema, build_schema, execute_sync, parse, print_schema, validate
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -84,7 +84,7 @@ def test_the_stand_in_answers_in_the_forms_of_that_schema(dagsters_own: GraphQLS
         "executionMetadata": {"tags": [{"key": "trigger", "value": "tenant-manager"}]},
     }
     elsewhere = params | {"selector": params["selector"] | {"repositoryLocationName": "elsewhere"}}
-    with httpx.Client(timeout=10, verify=False) as http:
+    with httpx2.Client(timeout=10, verify=False) as http:
 
         def answered(name: str, variables: dict[str, Any]) -> Any:
             data = http.post(url, json={"query": DOCUMENTS[name], "variables": variables}).json()["data"]

@@ -10,7 +10,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -315,9 +315,9 @@ DATE = "Sun, 29 Nov 2026 12:00:00 GMT"
     ],
 )
 def test_a_date_to_come_again_counts_from_the_answers_own(asked: str, waited: float | None) -> None:
-    assert seconds_to_wait(httpx.Response(429, headers={"retry-after": asked, "date": DATE})) == waited
+    assert seconds_to_wait(httpx2.Response(429, headers={"retry-after": asked, "date": DATE})) == waited
 
 
 def test_a_date_to_come_again_counts_from_our_clock_where_the_answer_has_none() -> None:
-    assert seconds_to_wait(httpx.Response(503, headers={"retry-after": "Sun, 29 Nov 2020 12:00:07 GMT"})) == 0
-    assert (seconds_to_wait(httpx.Response(503, headers={"retry-after": "Wed, 01 Jan 2098 00:00:00 GMT"})) or 0) > 1e8
+    assert seconds_to_wait(httpx2.Response(503, headers={"retry-after": "Sun, 29 Nov 2020 12:00:07 GMT"})) == 0
+    assert (seconds_to_wait(httpx2.Response(503, headers={"retry-after": "Wed, 01 Jan 2098 00:00:00 GMT"})) or 0) > 1e8

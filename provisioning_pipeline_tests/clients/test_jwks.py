@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -26,7 +26,7 @@ STALE_SECONDS = 600.0
 def plain_http() -> Iterator[None]:
     """Keys come over plain HTTP here: reading the machine's certificates each time would take longer than the test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx, "AsyncClient", partial(httpx.AsyncClient, verify=False))
+        patch.setattr(httpx2, "AsyncClient", partial(httpx2.AsyncClient, verify=False))
         yield
 
 

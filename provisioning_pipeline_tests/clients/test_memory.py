@@ -13,11 +13,11 @@ from provisioning_pipeline_tests.clients.clerk import of, organization, people
 _STARVED = """
 import resource
 
-import httpx
+import httpx2
 
 from provisioning_pipeline.clients.http import OddAnswer, json_of
 
-response = httpx.Response(200, content=b"[" + b'{"id":"user_1"},' * 2_000_000 + b"1]")
+response = httpx2.Response(200, content=b"[" + b'{"id":"user_1"},' * 2_000_000 + b"1]")
 with open("/proc/self/statm") as status:
     taken = int(status.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (taken + 100 * 1024 * 1024,) * 2)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-import httpx
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -56,7 +56,7 @@ pytestmark = pytest.mark.anyio
 def plain_http() -> Iterator[None]:
     """Keys come over plain HTTP here: reading the machine's certificates each time would take longer than the test."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx, "AsyncClient", partial(httpx.AsyncClient, verify=False))
+        patch.setattr(httpx2, "AsyncClient", partial(httpx2.AsyncClient, verify=False))
         yield
 
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -41,7 +41,7 @@ pytestmark = pytest.mark.anyio
 PROBE = "nothing"
 """What the stand-in calls a document that runs nothing, as each check of the contract is."""
 TAKES_NULL = frozenset({operations.SIGN_OUT.name, operations.REVOKE_API_KEY.name, operations.RESTORE_API_KEY.name})
-Respond = Callable[[httpx.Request], httpx.Response]
+Respond = Callable[[httpx2.Request], httpx2.Response]
 
 
 @asynccontextmanager
@@ -56,7 +56,7 @@ async def wire_to(respond: Respond) -> AsyncIterator[TwentyWire]:
     )
     wire = TwentyWire(server, timeout_seconds=5, dry_run=False, counter=CallCounter(), logins=False, concurrency=8)
     await wire._transport._client.aclose()
-    wire._transport._client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
+    wire._transport._client = httpx2.AsyncClient(transport=httpx2.MockTransport(respond))
     yield wire
     await wire.close()
 
@@ -66,16 +66,16 @@ class Bodies:
 
     def __init__(self) -> None:
         self.calls = 0
-        self.response: Callable[[], httpx.Response] = httpx.Response
+        self.response: Callable[[], httpx2.Response] = httpx2.Response
 
-    def __call__(self, _: httpx.Request) -> httpx.Response:
+    def __call__(self, _: httpx2.Request) -> httpx2.Response:
         self.calls += 1
         return self.response()
 
 
-def as_httpx(name: str, operation: str) -> Callable[[], httpx.Response]:
+def as_httpx(name: str, operation: str) -> Callable[[], httpx2.Response]:
     made = ODD_ANSWERS[name].response(operation)
-    return lambda: httpx.Response(made.status_code, headers=made.raw_headers, content=made.body)
+    return lambda: httpx2.Response(made.status_code, headers=made.raw_headers, content=made.body)
 
 
 OF_A_FIELD = [name for name in ODD_ANSWERS if name.startswith(("data", "field"))]
@@ -179,7 +179,7 @@ async def test_a_body_without_end_is_not_read_to_its_end(waits: list[float], mon
             sent += 1
             yield b" " * 64 * 1024
 
-    async with wire_to(lambda _: httpx.Response(200, content=endless())) as wire:
+    async with wire_to(lambda _: httpx2.Response(200, content=endless())) as wire:
         with pytest.raises(OddAnswerFault, match="a body of over 1 MiB"):
             await wire.call(operations.CURRENT_USER, {}, None)
     assert sent == 4 * 17
@@ -190,7 +190,7 @@ async def test_too_little_memory_is_never_an_odd_answer(monkeypatch: pytest.Monk
         raise http.orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
 
     monkeypatch.setattr(http.orjson, "loads", starved)
-    async with wire_to(lambda _: httpx.Response(200, json={"data": {}})) as wire:
+    async with wire_to(lambda _: httpx2.Response(200, json={"data": {}})) as wire:
         with pytest.raises(MemoryError):
             await wire.call(operations.CURRENT_USER, {}, None)
     assert waits == []
@@ -198,7 +198,7 @@ async def test_too_little_memory_is_never_an_odd_answer(monkeypatch: pytest.Monk
 
 async def test_a_redirect_is_told_without_what_may_be_secret_in_it(waits: list[float]) -> None:
     bodies = Bodies()
-    bodies.response = lambda: httpx.Response(302, headers={"location": "https://us:c4nary@sso.test/in?next=c4nary"})
+    bodies.response = lambda: httpx2.Response(302, headers={"location": "https://us:c4nary@sso.test/in?next=c4nary"})
     async with wire_to(bodies) as wire:
         with pytest.raises(OddAnswerFault, match=r"redirect \(HTTP 302\) to https://sso\.test/in,") as raised:
             await wire.call(operations.CURRENT_USER, {}, None)
@@ -324,13 +324,13 @@ async def test_one_odd_answer_to_the_contract_check_judges_no_server(
 async def test_a_proxy_that_never_lets_one_check_through_is_told_and_the_server_not_called_unsupported(
     waits: list[float],
 ) -> None:
-    def respond(request: httpx.Request) -> httpx.Response:
+    def respond(request: httpx2.Request) -> httpx2.Response:
         if b"signUpInWorkspace" in request.content:
             return as_httpx("forbidden page", "")()
-        return httpx.Response(200, json={"data": {"__typename": "Query"}})
+        return httpx2.Response(200, json={"data": {"__typename": "Query"}})
 
     async with client("http://twenty.test") as opened:
-        opened._wire._transport._client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
+        opened._wire._transport._client = httpx2.AsyncClient(transport=httpx2.MockTransport(respond))
         with pytest.raises(Fault, match=r"contract check: HTTP 403 without GraphQL, but with an HTML page") as raised:
             await opened.check_contract()
     assert (raised.value.kind, raised.value.reason) == (FaultKind.TRANSIENT, Reason.SERVER_UNREACHABLE)
@@ -357,18 +357,18 @@ def test_errors_without_extensions_are_read() -> None:
 
 async def test_a_server_whose_settings_are_odd_is_asked_again_for_them(waits: list[float], special: Any) -> None:
     special_server = special(TwentyOptions(activation_seconds=0, email_verification_required=True))
-    answers = iter([httpx.Response(200, html="<html>"), httpx.Response(502)])
+    answers = iter([httpx2.Response(200, html="<html>"), httpx2.Response(502)])
 
     async with client(special_server) as opened:
         transport = opened._wire._transport
         real = transport._client
 
-        async def respond(request: httpx.Request) -> httpx.Response:
+        async def respond(request: httpx2.Request) -> httpx2.Response:
             if request.url.path == "/client-config" and (odd := next(answers, None)):
                 return odd
             return await real.request(request.method, request.url, content=request.content, headers=request.headers)
 
-        transport._client = httpx.AsyncClient(transport=httpx.MockTransport(respond))
+        transport._client = httpx2.AsyncClient(transport=httpx2.MockTransport(respond))
         with pytest.raises(Fault, match="IS_EMAIL_VERIFICATION_REQUIRED") as raised:
             await opened.check_contract()
         await real.aclose()

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -234,7 +234,7 @@ async def test_no_more_calls_than_allowed_are_under_way_at_once(any_server: AnyS
     url = any_server.answers(answer)
     async with (
         client(url, concurrency=3) as opened,
-        httpx.AsyncClient(base_url=url, verify=False) as other,
+        httpx2.AsyncClient(base_url=url, verify=False) as other,
         asyncio.TaskGroup() as work,
     ):
         for _ in range(9):

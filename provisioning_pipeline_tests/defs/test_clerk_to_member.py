@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Callable, Iterator
 
 import dagster as dg
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.definitions import defs
@@ -180,7 +180,7 @@ def test_a_forged_event_changes_nothing(world: World, slug: str, instance: dg.Da
         f'{{"type":"organizationMembership.created","data":{{"organization":{{"id":"{world.organization(slug)}"}}}}}}'
     )
 
-    answer = httpx.post(
+    answer = httpx2.post(
         url, content=body, headers={"svix-id": "msg_1", "svix-timestamp": "1", "svix-signature": "v1,x"}
     )
 

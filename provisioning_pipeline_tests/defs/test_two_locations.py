@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Place
@@ -83,8 +83,8 @@ def _until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path) -> N
     while time.monotonic() < deadline:
         assert server.poll() is None, log.read_text()
         try:
-            httpx.get(f"{url}/server_info", timeout=5).raise_for_status()
-        except httpx.HTTPError:
+            httpx2.get(f"{url}/server_info", timeout=5).raise_for_status()
+        except httpx2.HTTPError:
             time.sleep(0.2)
         else:
             return
@@ -108,7 +108,7 @@ def launch(url: str, location: str | None = None, known: str | None = None, **co
 def tick(url: str, location: str) -> tuple[list[str], str]:
     """The tenants that the sensor asks for there, and why none."""
     selector = {"repositoryLocationName": location, "repositoryName": "__repository__", "sensorName": "clerk_changes"}
-    answer = httpx.post(url, json={"query": _TICK, "variables": {"selector": selector}}, timeout=60).json()
+    answer = httpx2.post(url, json={"query": _TICK, "variables": {"selector": selector}}, timeout=60).json()
     result = answer["data"]["sensorDryRun"]["evaluationResult"]
     assert result["error"] is None, result
     asked = [name for request in result["runRequests"] or [] for name in re.findall("- (.+)", request["runConfigYaml"])]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+import httpx2
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -130,14 +130,14 @@ class Gateway:
     def __init__(self, port: int, prefix: Path) -> None:
         self.port = port
         self.log = prefix / "access.log"
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+        self._client = httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
 
     def close(self) -> None:
         self._client.close()
 
     def __call__(
         self, session: str | None = None, *, method: str = "GET", path: str = "/", host: str = HOST, **options: Any
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """One request with a session as bearer token; more headers as pairs, so that a name may come twice."""
         headers = [("Host", host), *options.pop("headers", [])]
         if session is not None:

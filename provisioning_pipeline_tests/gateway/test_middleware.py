@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated
 
-import httpx
+import httpx2
 import pytest
 from fastapi import Depends, FastAPI
 from fastapi import WebSocket as FastAPIWebSocket
@@ -325,10 +325,10 @@ def test_an_application_without_lifespan(town: Lobby, acme: Tenant, ann: str, in
     """A server goes on without, and so does the middleware."""
     app = ClerkWorkspaceMiddleware(inner)
 
-    async def serve() -> httpx.Response:
+    async def serve() -> httpx2.Response:
         with suppress(ValueError):
             await app({"type": "lifespan", "asgi": {"version": "3.0"}}, never, nowhere)
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app.test") as client:
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://app.test") as client:
             return await client.get("/here", headers=bearer(town.token(acme, ann)))
 
     assert asyncio.run(serve()).json()["tenant"] == acme.slug
@@ -361,7 +361,9 @@ def test_at_the_end_nothing_is_left_open(town: Lobby, acme: Tenant, ann: str) ->
 
         async def send(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
-                async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app.test") as client:
+                async with httpx2.AsyncClient(
+                    transport=httpx2.ASGITransport(app), base_url="http://app.test"
+                ) as client:
                     assert (await client.get("/here", headers=bearer(town.token(acme, ann)))).status_code == 200
                 started.set()
             if message["type"] == "lifespan.shutdown.complete":
@@ -452,7 +454,7 @@ def test_one_who_hangs_up_takes_the_answer_from_nobody(
     app = ClerkWorkspaceMiddleware(Starlette(routes=[Route("/here", here)]))
     tokens = [town.token(acme, ann) for _ in range(3)]
 
-    async def ask() -> list[httpx.Response]:
+    async def ask() -> list[httpx2.Response]:
         async with running(app) as client:
             tasks = [asyncio.create_task(client.get("/here", headers=bearer(token))) for token in tokens]
             await asyncio.wait_for(asked.wait(), 10)
@@ -478,13 +480,13 @@ def counted_ledger(monkeypatch: pytest.MonkeyPatch, begun: asyncio.Event | None 
 
 
 @asynccontextmanager
-async def running(app: ClerkWorkspaceMiddleware) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(app)
-    async with app._resolver, httpx.AsyncClient(transport=transport, base_url="http://app.test") as client:
+async def running(app: ClerkWorkspaceMiddleware) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(app)
+    async with app._resolver, httpx2.AsyncClient(transport=transport, base_url="http://app.test") as client:
         yield client
 
 
-async def all_at_once(app: ClerkWorkspaceMiddleware, tokens: list[str]) -> list[httpx.Response]:
+async def all_at_once(app: ClerkWorkspaceMiddleware, tokens: list[str]) -> list[httpx2.Response]:
     async with running(app) as client:
         return await asyncio.gather(*[client.get("/here", headers=bearer(token)) for token in tokens])
 

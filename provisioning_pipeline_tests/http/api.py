@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
+import httpx2
 
 from provisioning_pipeline.http.app import create_app
 from provisioning_pipeline.sandbox.serving import LoopbackServer
@@ -18,9 +18,9 @@ class Api:
     def __init__(self, server: LoopbackServer) -> None:
         self.url = server.url
         # plain HTTP: reading the machine's certificates for each test would take longer than the test
-        self.http = httpx.Client(base_url=server.url, timeout=20, verify=False)
+        self.http = httpx2.Client(base_url=server.url, timeout=20, verify=False)
 
-    def post(self, raw: bytes, headers: dict[str, str]) -> httpx.Response:
+    def post(self, raw: bytes, headers: dict[str, str]) -> httpx2.Response:
         return self.http.post("/webhooks/clerk", content=raw, headers=headers)
 
     def deliver(self, event: dict[str, Any], event_id: str | None = None) -> int:

@@ -28,7 +28,7 @@ def lines_logged() -> Iterator[list[str]]:
     with _restored():
         handler = Lines()
         logging.getLogger().addHandler(handler)
-        for name, level in (("", logging.INFO), ("httpx", logging.INFO), ("provisioning_pipeline", logging.DEBUG)):
+        for name, level in (("", logging.INFO), ("httpx2", logging.INFO), ("provisioning_pipeline", logging.DEBUG)):
             logging.getLogger(name).setLevel(level)
         yield handler.lines
 
@@ -43,7 +43,7 @@ def logging_as_json() -> Iterator[None]:
 
 @contextmanager
 def _restored() -> Iterator[None]:
-    names = ("", "provisioning_pipeline", "httpx", "httpcore", "alembic", "uvicorn.access")
+    names = ("", "provisioning_pipeline", "httpx2", "httpcore2", "alembic", "uvicorn.access")
     levels = {name: logging.getLogger(name).level for name in names}
     handlers = logging.getLogger().handlers[:]
     try:

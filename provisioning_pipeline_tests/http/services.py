@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
+import httpx2
 
 from provisioning_pipeline.http.app import create_app
 from provisioning_pipeline.ledger.api_keys import ApiKeys
@@ -35,10 +35,10 @@ def key_of(settings: Settings, name: str = "tenant-manager", *, days: int | None
     return asyncio.run(create())
 
 
-def caller(url: str, key: str | None = None, **headers: str) -> httpx.Client:
+def caller(url: str, key: str | None = None, **headers: str) -> httpx2.Client:
     """Somebody who asks the HTTP API at this address; with a key, in its name."""
     given = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx.Client(base_url=url, headers=given | headers, timeout=30, verify=False)
+    return httpx2.Client(base_url=url, headers=given | headers, timeout=30, verify=False)
 
 
 @contextmanager
@@ -164,19 +164,19 @@ def reconciled_by(settings: Settings) -> Callable[[Run], None]:
 class Service:
     """The tenant manager, and what it sees."""
 
-    def __init__(self, http: httpx.Client, tenants: Tenants, dagster: StandInDagster, settings: Settings) -> None:
+    def __init__(self, http: httpx2.Client, tenants: Tenants, dagster: StandInDagster, settings: Settings) -> None:
         self.http, self.tenants, self.dagster, self.settings = http, tenants, dagster, settings
 
-    def put(self, slug: str, *, wait: float = 0, word: str | None = None, **body: Any) -> httpx.Response:
+    def put(self, slug: str, *, wait: float = 0, word: str | None = None, **body: Any) -> httpx2.Response:
         """Ask for a tenant; without a body when nothing is said of it."""
         headers = {"Idempotency-Key": word} if word else {}
         return self.http.put(f"/v1/tenants/{slug}", params={"wait": wait}, json=body or None, headers=headers)
 
-    def reconcile(self, name: str, *, wait: float = 0, word: str | None = None) -> httpx.Response:
+    def reconcile(self, name: str, *, wait: float = 0, word: str | None = None) -> httpx2.Response:
         headers = {"Idempotency-Key": word} if word else {}
         return self.http.post(f"/v1/tenants/{name}/reconcile", params={"wait": wait}, headers=headers)
 
-    def get(self, name: str) -> httpx.Response:
+    def get(self, name: str) -> httpx2.Response:
         return self.http.get(f"/v1/tenants/{name}")
 
     def looked(self, run: Run) -> None:
@@ -193,7 +193,7 @@ def own_api(service: Service, stopping: Callable[[], bool] = lambda: False, **ov
         yield Service(http, service.tenants, service.dagster, settings)
 
 
-def problem(answer: httpx.Response, status: int) -> str:
+def problem(answer: httpx2.Response, status: int) -> str:
     """What a problem document says."""
     assert answer.status_code == status, answer.text[:500]
     assert answer.headers["content-type"] == PROBLEM
@@ -204,7 +204,7 @@ def problem(answer: httpx.Response, status: int) -> str:
     return str(document["detail"])
 
 
-def accepted(answer: httpx.Response) -> dict[str, Any]:
+def accepted(answer: httpx2.Response) -> dict[str, Any]:
     assert answer.status_code == 202, answer.text[:500]
     document: dict[str, Any] = answer.json()
     assert answer.headers["location"] == document["status_url"]
@@ -213,7 +213,7 @@ def accepted(answer: httpx.Response) -> dict[str, Any]:
     return document
 
 
-def ready(answer: httpx.Response) -> dict[str, Any]:
+def ready(answer: httpx2.Response) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text[:500]
     document: dict[str, Any] = answer.json()
     assert document["state"] == "ready"

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -147,7 +147,7 @@ class Lobby:
         headers: Headers = (),
         cookies: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """The answer to a request with this token in its header. No answer repeats any token that was sent."""
         sent = [*headers]
         if token is not None:
@@ -165,7 +165,7 @@ class Lobby:
         assert not [found for found in tokens for part in secret_parts(found) if part in told]
         return answer
 
-    def _ask_carelessly(self, route: Route, headers: Headers) -> httpx.Response:
+    def _ask_carelessly(self, route: Route, headers: Headers) -> httpx2.Response:
         """With a client that sends whatever it is told to."""
         connection = http.client.HTTPConnection(self.api.http.base_url.netloc.decode(), timeout=20)
         connection.putrequest(*route)
@@ -173,11 +173,11 @@ class Lobby:
             connection.putheader(name, value)
         connection.endheaders()
         answer = connection.getresponse()
-        found = httpx.Response(
+        found = httpx2.Response(
             answer.status,
             headers=answer.getheaders(),
             content=answer.read(),
-            request=httpx.Request(route[0], self.api.url + route[1]),
+            request=httpx2.Request(route[0], self.api.url + route[1]),
         )
         connection.close()
         return found
@@ -267,11 +267,11 @@ def public_key(clerk: StandInClerk) -> rsa.RSAPublicKey:
 
 def published(clerk: StandInClerk) -> dict[str, Any]:
     """The public key as it is published."""
-    keys = httpx.get(f"{clerk.frontend_url}/.well-known/jwks.json").json()["keys"]
+    keys = httpx2.get(f"{clerk.frontend_url}/.well-known/jwks.json").json()["keys"]
     return dict(keys[0])
 
 
-def must_refuse(answer: httpx.Response, status: int, code: str | None) -> None:
+def must_refuse(answer: httpx2.Response, status: int, code: str | None) -> None:
     """It is refused, with everything that an answer of this status has to have."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
@@ -288,7 +288,7 @@ def must_refuse(answer: httpx.Response, status: int, code: str | None) -> None:
     assert ("retry-after" in answer.headers) == (status == 503)
 
 
-def must_pass(answer: httpx.Response, lobby: Lobby, tenant: Tenant, user: str) -> None:
+def must_pass(answer: httpx2.Response, lobby: Lobby, tenant: Tenant, user: str) -> None:
     """It is let through, to this tenant's workspace and to this person's account there."""
     path = answer.request.url.path
     if path == SIGN_IN[1]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import httpx2
 
 from provisioning_pipeline_tests.http.services import PROBLEM, caller
 from provisioning_pipeline_tests.world import World, browser, enter
@@ -48,7 +48,7 @@ class SignIns:
         self.clerk.add_membership(self.organization, user.id, role)
         return Newcomer(user.id, email, f"{first} {last}")
 
-    def sign_in(self, user_id: str, organization: str | None = None, **claims: Any) -> httpx.Response:
+    def sign_in(self, user_id: str, organization: str | None = None, **claims: Any) -> httpx2.Response:
         token = self.clerk.session_token(user_id, organization or self.organization, **claims)
         with caller(self.url, token) as http:
             return http.post("/v1/session/twenty")
@@ -90,7 +90,7 @@ class SignIns:
         )
 
 
-def signed_in(answer: httpx.Response) -> dict[str, Any]:
+def signed_in(answer: httpx2.Response) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text[:500]
     assert answer.headers["cache-control"] == "no-store"
     document: dict[str, Any] = answer.json()
@@ -99,7 +99,7 @@ def signed_in(answer: httpx.Response) -> dict[str, Any]:
     return document
 
 
-def refused(answer: httpx.Response, status: int, code: str | None = None) -> str:
+def refused(answer: httpx2.Response, status: int, code: str | None = None) -> str:
     assert answer.status_code == status, answer.text[:500]
     assert answer.headers["content-type"] == PROBLEM
     assert answer.headers["cache-control"] == "no-store"

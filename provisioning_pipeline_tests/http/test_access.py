@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import cache
 from secrets import token_hex
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -159,7 +159,7 @@ def locked(fleet: Fleet) -> Iterator[Api]:
 
 def status(api: Api, head: str) -> int:
     """The status of the answer to this head, sent as it is."""
-    address = httpx.URL(api.url)
+    address = httpx2.URL(api.url)
     with socket.create_connection((address.host, address.port or 0), timeout=20) as plain:
         plain.sendall(head.replace("\n", "\r\n").encode("latin-1") + b"\r\n\r\n")
         return int(plain.makefile("rb").readline().split()[1])

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline_tests.http.services import Service, Tenants, accepted, caller, key_of, problem, ready
@@ -43,7 +43,7 @@ class TestTheSameRequestAgain:
 
     def test_another_request_under_it_is_refused(self, service: Service) -> None:
         accepted(service.put("acme", word="a-1", **self.BODY))
-        others: list[Callable[[], httpx.Response]] = [
+        others: list[Callable[[], httpx2.Response]] = [
             lambda: service.put("acme", word="a-1", **(self.BODY | {"name": "Other"})),
             lambda: service.put("acme", word="a-1"),
             lambda: service.put("other", word="a-1", database_name="twenty_tenant_other"),
@@ -84,7 +84,7 @@ class TestTheSameRequestAgain:
         service.tenants.add("acme")
         service.dagster.patience = 1.0
 
-        def ask() -> httpx.Response:
+        def ask() -> httpx2.Response:
             if kind == "put":
                 return service.put("acme", word="a-1", **self.BODY)
             return service.reconcile("acme", word="a-1")
@@ -98,7 +98,7 @@ class TestTheSameRequestAgain:
 
     @pytest.mark.slow
     def test_of_two_others_at_the_same_time_one_is_refused_and_has_no_effect(self, service: Service) -> None:
-        def ask(name: str) -> Callable[[], httpx.Response]:
+        def ask(name: str) -> Callable[[], httpx2.Response]:
             return lambda: service.put("acme", word="a-1", **(self.BODY | {"name": name}))
 
         with together(service.tenants, ask("One"), ask("Other")) as asking:
@@ -113,7 +113,7 @@ class TestTheSameRequestAgain:
     @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["put", "reconcile"])
     def test_one_that_does_not_end_is_told_to_the_next(self, service: Service, kind: str) -> None:
-        def ask() -> httpx.Response:
+        def ask() -> httpx2.Response:
             if kind == "put":
                 return service.put("acme", word="a-1", **self.BODY)
             return service.reconcile("acme", word="a-1")
@@ -150,7 +150,7 @@ class TestTheSameRequestAgain:
 
 
 @contextmanager
-def together(tenants: Tenants, *asks: Callable[[], httpx.Response]) -> Iterator[list["Future[httpx.Response]"]]:
+def together(tenants: Tenants, *asks: Callable[[], httpx2.Response]) -> Iterator[list["Future[httpx2.Response]"]]:
     """All at once: none gets to store its request before all of them have come."""
     waiting = (
         "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from pydantic import SecretStr
 
@@ -39,7 +39,7 @@ def fleet(service: Service) -> Service:
     return service
 
 
-def holding(service: Service, **limits: Any) -> httpx.Client:
+def holding(service: Service, **limits: Any) -> httpx2.Client:
     return caller(str(service.http.base_url), key_of(service.settings, **limits))
 
 
@@ -81,11 +81,11 @@ class TestReach:
     """A key for some tenants, before tenants that it is not for."""
 
     @pytest.fixture
-    def http(self, fleet: Service) -> Iterator[httpx.Client]:
+    def http(self, fleet: Service) -> Iterator[httpx2.Client]:
         with holding(fleet, reach=EUROPE) as http:
             yield http
 
-    def test_a_list_has_those_alone_page_by_page(self, http: httpx.Client) -> None:
+    def test_a_list_has_those_alone_page_by_page(self, http: httpx2.Client) -> None:
         first = http.get("/v1/tenants", params={"limit": 1}).json()
         second = http.get("/v1/tenants", params={"limit": 1, "cursor": first["next"]}).json()
 
@@ -95,13 +95,13 @@ class TestReach:
             items = http.get("/v1/tenants", params={"clerk_org_id": organization}).json()["items"]
             assert [item["slug"] for item in items] == found
 
-    def test_one_of_them_is_read_by_either_name(self, http: httpx.Client) -> None:
+    def test_one_of_them_is_read_by_either_name(self, http: httpx2.Client) -> None:
         for name in ("eu-one", database_of("eu-one")):
             assert http.get(f"/v1/tenants/{name}").json()["slug"] == "eu-one"
             assert http.get(f"/v1/tenants/{name}/timeline").json()["tenant"]["slug"] == "eu-one"
 
     @pytest.mark.parametrize("route", ["GET {}", "POST {}/reconcile", "GET {}/timeline", "PUT {}"])
-    def test_others_are_as_if_they_were_not_there(self, fleet: Service, http: httpx.Client, route: str) -> None:
+    def test_others_are_as_if_they_were_not_there(self, fleet: Service, http: httpx2.Client, route: str) -> None:
         method, path = route.split()
         told = {
             problem(http.request(method, f"/v1/tenants/{path.format(name)}"), 404)
@@ -112,7 +112,7 @@ class TestReach:
         assert fleet.tenants.requests() == 0
         assert fleet.dagster.runs == []
 
-    def test_a_slug_that_several_have_is_not_told(self, fleet: Service, http: httpx.Client) -> None:
+    def test_a_slug_that_several_have_is_not_told(self, fleet: Service, http: httpx2.Client) -> None:
         fleet.tenants.add("twin", database_name="twenty_tenant_twin_1")
         fleet.tenants.add("other-twin", database_name="twenty_tenant_twin_2")
         fleet.tenants.sql("UPDATE provisioning.tenant_link SET slug = 'twin' WHERE slug = 'other-twin'")
@@ -120,7 +120,7 @@ class TestReach:
         for path in ("/v1/tenants/twin", "/v1/tenants/twin/timeline"):
             assert "twenty_tenant_twin" not in problem(http.get(path), 404)
 
-    def test_it_registers_within_its_reach_alone(self, fleet: Service, http: httpx.Client) -> None:
+    def test_it_registers_within_its_reach_alone(self, fleet: Service, http: httpx2.Client) -> None:
         outside = http.put("/v1/tenants/us-new", json={"database_name": "twenty_tenant_us_new"})
         assert "The API key is for tenants eu-..." in problem(outside, 403)
         assert outside.json()["code"] == "out_of_reach"
@@ -131,7 +131,7 @@ class TestReach:
         accepted(http.put("/v1/tenants/eu-new", json={"database_name": "twenty_tenant_eu_new"}))
         ready(http.put("/v1/tenants/eu-one"))
 
-    def test_what_is_another_tenants_is_not_named(self, fleet: Service, http: httpx.Client) -> None:
+    def test_what_is_another_tenants_is_not_named(self, fleet: Service, http: httpx2.Client) -> None:
         taken = http.put(
             "/v1/tenants/eu-new", json={"database_name": "twenty_tenant_new", "clerk_org_id": "org_us-one"}
         )
@@ -139,7 +139,7 @@ class TestReach:
         taken = http.put("/v1/tenants/eu-new", json={"database_name": database_of("us-one")})
         assert "registered as another tenant" in problem(taken, 409)
 
-    def test_figures_of_all_tenants_are_for_keys_for_all(self, http: httpx.Client) -> None:
+    def test_figures_of_all_tenants_are_for_keys_for_all(self, http: httpx2.Client) -> None:
         answer = http.get("/metrics")
 
         assert "about all tenants" in problem(answer, 403)
@@ -152,7 +152,7 @@ class TestReach:
             problem(http.get("/v1/tenants/eu-one"), 404)
 
     def test_a_repeated_request_is_answered_by_what_the_key_is_for_now(
-        self, fleet: Service, http: httpx.Client
+        self, fleet: Service, http: httpx2.Client
     ) -> None:
         headers = {"Idempotency-Key": "once"}
         accepted(http.post("/v1/tenants/eu-one/reconcile", headers=headers))

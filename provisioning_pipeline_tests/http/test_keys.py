@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from http import HTTPStatus
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.http import keys as guarding
@@ -42,7 +42,7 @@ def url(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         yield running
 
 
-def ask(url: str, authorization: str | None = None) -> httpx.Response:
+def ask(url: str, authorization: str | None = None) -> httpx2.Response:
     """A question that any key may ask."""
     with caller(url) as http:
         return http.get("/v1/tenants", headers={"Authorization": authorization} if authorization is not None else {})
@@ -56,7 +56,7 @@ def revoke(settings: Settings, key: str) -> None:
     asyncio.run(work())
 
 
-def refusal(answer: httpx.Response) -> dict[str, object]:
+def refusal(answer: httpx2.Response) -> dict[str, object]:
     """The problem document without what differs from request to request."""
     assert answer.headers["content-type"] == PROBLEM
     assert answer.headers["cache-control"] == "no-store"

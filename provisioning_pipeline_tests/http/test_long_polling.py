@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline_tests.http.services import Service, accepted, own_api, problem, ready
@@ -17,7 +17,7 @@ class TestWaiting:
 
     @pytest.fixture(autouse=True)
     def impatient(self, service: Service) -> Iterator[None]:
-        before, service.http.timeout = service.http.timeout, httpx.Timeout(25)
+        before, service.http.timeout = service.http.timeout, httpx2.Timeout(25)
         yield
         service.http.timeout = before
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starlette.responses import Response
 
@@ -10,11 +10,11 @@ from provisioning_pipeline.model.api_key import Reach, Scope
 from provisioning_pipeline_tests.http.services import Service, caller, database_of, key_of, own_api, problem
 
 
-def ask(http: httpx.Client, body: Any, word: str | None = None) -> httpx.Response:
+def ask(http: httpx2.Client, body: Any, word: str | None = None) -> httpx2.Response:
     return http.post("/v1/reconcile", json=body, headers={"Idempotency-Key": word} if word else {})
 
 
-def asked(answer: httpx.Response) -> dict[str, Any]:
+def asked(answer: httpx2.Response) -> dict[str, Any]:
     assert answer.status_code == 202, answer.text[:500]
     assert answer.headers["cache-control"] == "no-store"
     document: dict[str, Any] = answer.json()

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator
 
-import httpx
+import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -37,12 +37,12 @@ def url(settings: Settings) -> Iterator[str]:
         yield running
 
 
-def read(url: str, **headers: str) -> httpx.Response:
+def read(url: str, **headers: str) -> httpx2.Response:
     with caller(url) as http:
         return http.get("/metrics", headers=headers)
 
 
-def samples(answer: httpx.Response) -> Samples:
+def samples(answer: httpx2.Response) -> Samples:
     """Every sample of an answer, once."""
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, note, settings
@@ -340,7 +340,7 @@ def test_so_are_many_answers_to_what_is_wrong(api: Api, schema: Any, name: str) 
 
 def test_an_unknown_path_and_a_method_that_is_none_are_problems_too(api: Api) -> None:
     with caller(api.url, api.key) as http:
-        answers: dict[int, list[httpx.Response]] = {
+        answers: dict[int, list[httpx2.Response]] = {
             404: [http.get("/v1/nothing"), http.get("/"), http.get("/docs"), http.get("/v1/tenants/acme/more")],
             405: [http.delete("/v1/tenants/acme"), http.put("/v1/session/twenty"), http.post("/metrics")],
         }

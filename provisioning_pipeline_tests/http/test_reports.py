@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starlette.requests import Request
 
@@ -256,13 +256,13 @@ def test_without_a_password_nothing_is_shown_through_a_proxy_or_under_another_na
 
 
 def test_without_a_password_this_machine_reads_by_any_name_of_its_own(api: Api) -> None:
-    port = httpx.URL(api.url).port
+    port = httpx2.URL(api.url).port
     for host in ("localhost", f"LOCALHOST:{port}", f"127.0.0.1:{port}", f"[::1]:{port}"):
         assert api.http.get("/tenants/acme", headers={"host": host}).status_code == 200
 
 
 def test_a_request_without_a_host_is_not_taken_for_one_of_this_machine(api: Api) -> None:
-    address = httpx.URL(api.url)
+    address = httpx2.URL(api.url)
     with socket.create_connection((address.host, address.port or 0), timeout=20) as plain:
         plain.sendall(b"GET /tenants/acme HTTP/1.0\r\n\r\n")
         answer = b"".join(iter(lambda: plain.recv(65536), b""))

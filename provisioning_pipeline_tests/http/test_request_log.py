@@ -5,7 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.http import tenants as routes
@@ -20,7 +20,7 @@ class Api:
     def __init__(self, url: str, key: str) -> None:
         self.url, self.key = url, key
 
-    def get(self, path: str, key: str | None = None, **headers: str) -> httpx.Response:
+    def get(self, path: str, key: str | None = None, **headers: str) -> httpx2.Response:
         with caller(self.url, self.key if key is None else key) as http:
             return http.get(path, headers=headers)
 

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline_tests.http.fleet import Fleet, organization_event, signed
@@ -35,7 +35,7 @@ def test_it_takes_events_until_it_is_told_to_end(fleet: Fleet, tmp_path: Path, n
         found = re.search(r"http://127\.0\.0\.1:\d+", running.stdout.readline())
         assert found
         raw, headers = signed(organization_event("updated", "org_1"))
-        answer = httpx.post(f"{found[0]}/webhooks/clerk", content=raw, headers=headers, timeout=20)
+        answer = httpx2.post(f"{found[0]}/webhooks/clerk", content=raw, headers=headers, timeout=20)
         running.send_signal(number)
         _, told = running.communicate(timeout=30)
     finally:

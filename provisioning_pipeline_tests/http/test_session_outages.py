@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -70,7 +70,7 @@ class Crowd:
         self._threads = [threading.Thread(target=self._ask_on, args=one) for one in everybody for _ in range(2)]
 
     def _ask_on(self, tenant: Tenant, user: str) -> None:
-        with httpx.Client(base_url=self._lobby.api.url, timeout=30, verify=False) as http:
+        with httpx2.Client(base_url=self._lobby.api.url, timeout=30, verify=False) as http:
             while not self._stop.is_set():
                 for method, path in (VERIFY, SESSION, SIGN_IN):
                     # a new one each time, so that none is known already
@@ -100,7 +100,7 @@ class Crowd:
         until(lambda: self.statuses[status] > before + times)
 
 
-def fault_of(answer: httpx.Response, tenant: Tenant) -> str | None:
+def fault_of(answer: httpx2.Response, tenant: Tenant) -> str | None:
     """What is wrong with an answer to a member of this tenant; None: nothing, whatever is away."""
     if answer.status_code == 503:
         document = answer.json()

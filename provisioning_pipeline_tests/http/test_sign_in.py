@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import bcrypt
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.clients.twenty.accounts import derived_password
@@ -297,7 +297,7 @@ def test_an_organization_without_a_workspace_is_told(people: SignIns) -> None:
     assert recovered(lambda: people.sign_in(user, added.clerk_org_id)).status_code == 200
 
 
-def recovered(ask: Callable[[], httpx.Response], tries: int = 60) -> httpx.Response:
+def recovered(ask: Callable[[], httpx2.Response], tries: int = 60) -> httpx2.Response:
     """The first answer that is none of trouble; each try takes its time at the server."""
     for _ in range(tries):
         answer = ask()

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import jsonschema
 import pytest
 import yaml
@@ -146,12 +146,12 @@ def test_changes_over_http_are_told_too_and_other_processes_can_ask_for_it(
 ) -> None:
     control = f"{clerk.frontend_url}/sandbox"
     bad = {"url": listener.url, "secret": "whsec_"}
-    assert httpx.post(f"{control}/webhook", json=bad).status_code == 422
-    assert httpx.post(f"{control}/webhook", json={"url": listener.url}).status_code == 422
-    answer = httpx.post(f"{control}/webhook", json={"url": listener.url, "secret": SECRET})
+    assert httpx2.post(f"{control}/webhook", json=bad).status_code == 422
+    assert httpx2.post(f"{control}/webhook", json={"url": listener.url}).status_code == 422
+    answer = httpx2.post(f"{control}/webhook", json={"url": listener.url, "secret": SECRET})
     assert (answer.status_code, SECRET in answer.text) == (200, False)
 
-    with httpx.Client(base_url=clerk.base_url, headers={"authorization": f"Bearer {clerk.secret_key}"}) as backend:
+    with httpx2.Client(base_url=clerk.base_url, headers={"authorization": f"Bearer {clerk.secret_key}"}) as backend:
         user = backend.post("/users", json={"email_address": ["ann@acme.test"]}).json()["id"]
         organization = backend.post("/organizations", json={"name": "Acme"}).json()["id"]
         members = f"/organizations/{organization}/memberships"
@@ -171,9 +171,9 @@ def test_changes_over_http_are_told_too_and_other_processes_can_ask_for_it(
         "user.updated",
         "organizationMembership.deleted",
     ]
-    state = httpx.get(f"{control}/state").json()
+    state = httpx2.get(f"{control}/state").json()
     assert state["webhook"] == {"url": listener.url, "delivered": 7, "failed": 0}
-    httpx.post(f"{control}/reset")
+    httpx2.post(f"{control}/reset")
     assert clerk.webhooks.delivered == 0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline_tests.http.services import accepted, caller, key_of, problem, serving, small_world
@@ -30,11 +30,11 @@ class Attack:
         self.attacker = clerk.add_user("mallory@evil.example").id
         clerk.add_membership(self.own_organization, self.attacker, "org:admin")
 
-    def put(self, slug: str, **body: Any) -> httpx.Response:
+    def put(self, slug: str, **body: Any) -> httpx2.Response:
         with serving(self.world.settings) as url, caller(url, key_of(self.world.settings)) as http:
             return http.put(f"/v1/tenants/{slug}", json=body)
 
-    def verify(self) -> httpx.Response:
+    def verify(self) -> httpx2.Response:
         """What a gateway is told of a member of the victim's, by a server that remembers nothing."""
         (email, *_) = self.members
         token = self.world.sandbox.clerk.session_token(self.world.clerk_user(email), self.organization)

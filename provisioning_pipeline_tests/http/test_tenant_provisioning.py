@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline_tests.http.dagster_stand_in import StandInDagster, running_dagster
@@ -22,10 +22,10 @@ from provisioning_pipeline_tests.world import World
 class Manager:
     """A tenant manager before a sandbox in which each launched run is a real reconciliation."""
 
-    def __init__(self, world: World, dagster: StandInDagster, http: httpx.Client) -> None:
+    def __init__(self, world: World, dagster: StandInDagster, http: httpx2.Client) -> None:
         self.world, self.dagster, self.http = world, dagster, http
 
-    def put(self, slug: str, wait: float = 0, **body: Any) -> httpx.Response:
+    def put(self, slug: str, wait: float = 0, **body: Any) -> httpx2.Response:
         return self.http.put(f"/v1/tenants/{slug}", params={"wait": wait}, json=body or None)
 
 

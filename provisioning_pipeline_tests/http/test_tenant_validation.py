@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.http.middleware import MOST_BYTES
@@ -116,7 +116,7 @@ class TestBodies:
         assert answer.status_code in (404, 405, 422)
         self.is_refused(service, answer, answer.status_code)
 
-    def is_refused(self, service: Service, answer: httpx.Response, status: int) -> None:
+    def is_refused(self, service: Service, answer: httpx2.Response, status: int) -> None:
         problem(answer, status)
         assert self.SECRET not in answer.text
         assert service.tenants.requests() == 0

@@ -4,7 +4,7 @@ import io
 from collections.abc import Iterator
 from urllib.parse import parse_qs, urlsplit
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -28,13 +28,15 @@ FOLLOWED = {
 GOOD = "https://acme.crm.example.com/verify?loginToken=abc"
 
 
-def follow(url: str, token: str | None, query: str = "", *, method: str = "GET", **headers: str) -> httpx.Response:
+def follow(url: str, token: str | None, query: str = "", *, method: str = "GET", **headers: str) -> httpx2.Response:
     """The answer to a browser whose user follows the link; `headers` besides."""
     sent = FOLLOWED | ({"Cookie": f"__session={token}"} if token else {}) | headers
-    return httpx.request(method, f"{url}{LINK}{query}", headers={name.replace("_", "-"): v for name, v in sent.items()})
+    return httpx2.request(
+        method, f"{url}{LINK}{query}", headers={name.replace("_", "-"): v for name, v in sent.items()}
+    )
 
 
-def page(answer: httpx.Response, status: int, headline: str) -> str:
+def page(answer: httpx2.Response, status: int, headline: str) -> str:
     """The text of a page that refuses; it is one that cannot do any harm."""
     assert answer.status_code == status, answer.text[:500]
     assert answer.headers["content-type"].startswith("text/html")
@@ -113,7 +115,7 @@ class TestRefusals:
         "to", ["//evil.example", "https://evil.example", "objects", "/\\evil.example", "/a b", "/a#b", "/" + "a" * 500]
     )
     def test_a_path_that_leads_elsewhere_is_refused(self, lobby: Lobby, acme: Tenant, ann: str, to: str) -> None:
-        with httpx.Client(base_url=lobby.api.url, headers=FOLLOWED) as http:
+        with httpx2.Client(base_url=lobby.api.url, headers=FOLLOWED) as http:
             answer = http.get(LINK, params={"to": to}, headers={"Cookie": f"__session={lobby.token(acme, ann)}"})
 
         page(answer, 422, "The link is not right")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.ledger import serving as access
@@ -24,7 +24,7 @@ from provisioning_pipeline_tests.http.fleet import (
 CANARY = "canary-5ecret-value"
 
 
-def problem(answer: httpx.Response, status: int) -> str:
+def problem(answer: httpx2.Response, status: int) -> str:
     """The detail of a problem document that must have this status."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"

@@ -7,7 +7,7 @@ from contextvars import Context
 from itertools import groupby
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -116,7 +116,7 @@ async def test_no_call_that_changes_something_goes_out_after_a_lock_was_lost(
         dry_run=False,
         counter=counter,
     )
-    transport._client = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200)))
+    transport._client = httpx2.AsyncClient(transport=httpx2.MockTransport(lambda _: httpx2.Response(200)))
     async with transport, opened(url) as database, tenant_lock(database, "acme", wait_seconds=1):
         end_holders(sandbox_postgres)
         await asyncio.create_task(write_as_another_run(url), context=Context())

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.sandbox.clerk import StandInClerk
@@ -41,7 +41,7 @@ class Backend:
 
     def __init__(self, clerk: StandInClerk) -> None:
         # Plain HTTP: reading the machine's certificates for each test would take longer than the test.
-        self.http = httpx.Client(
+        self.http = httpx2.Client(
             base_url=clerk.base_url,
             headers={"Authorization": f"Bearer {clerk.secret_key}"},
             timeout=10,

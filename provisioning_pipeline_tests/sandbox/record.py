@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-import httpx
+import httpx2
 
 from provisioning_pipeline_tests.sandbox.recording.play import play
 
@@ -22,7 +22,7 @@ def main() -> None:
     if len(sys.argv) != 3:
         raise SystemExit(__doc__)
     base_url, database_url = sys.argv[1:]
-    version = httpx.get(f"{base_url}/client-config").raise_for_status().json()["appVersion"]
+    version = httpx2.get(f"{base_url}/client-config").raise_for_status().json()["appVersion"]
     answers = play(base_url, database_url)
     target = FOLDER / f"twenty-{version}.json"
     target.write_text(json.dumps(answers, indent=1, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.sandbox.clerk import ClerkOptions, StandInClerk
@@ -21,7 +21,7 @@ from provisioning_pipeline_tests.sandbox.conftest import Backend
 def test_a_wrong_key_is_refused(clerk: StandInClerk, authorization: str | None, code: str) -> None:
     headers = {"Authorization": authorization} if authorization else {}
 
-    answer = httpx.get(f"{clerk.base_url}/organizations", headers=headers)
+    answer = httpx2.get(f"{clerk.base_url}/organizations", headers=headers)
 
     assert answer.status_code == 401
     assert answer.json()["errors"][0]["code"] == code
@@ -71,7 +71,7 @@ def test_a_dropped_answer_comes_after_the_effect(
 ) -> None:
     clerk.faults.scripted.append(ScriptedFault("POST /organizations", "drop"))
 
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(httpx2.RemoteProtocolError):
         backend("POST", "/organizations", json={"name": "Acme"})
 
     assert backend("GET", "/organizations")["total_count"] == 1
@@ -109,16 +109,16 @@ def test_another_process_can_watch_and_disturb(clerk: StandInClerk, backend: Bac
     clerk.add_user("ann@acme.example")
     scripted = [{"operation": "GET /users", "kind": "error", "times": 1}]
 
-    httpx.post(f"{root}/sandbox/faults", json={"latency_seconds": 0.001, "scripted": scripted})
+    httpx2.post(f"{root}/sandbox/faults", json={"latency_seconds": 0.001, "scripted": scripted})
     assert backend.code("GET", "/users", 500)
-    state = httpx.get(f"{root}/sandbox/state").json()
-    httpx.post(f"{root}/sandbox/reset")
+    state = httpx2.get(f"{root}/sandbox/state").json()
+    httpx2.post(f"{root}/sandbox/reset")
 
     assert state["stand_in"] == "clerk"
     assert (state["users"], state["calls"], state["faults"]) == (1, {"GET /users": 1}, {"error": 1})
-    assert httpx.get(f"{root}/sandbox/state").json()["calls"] == {}
+    assert httpx2.get(f"{root}/sandbox/state").json()["calls"] == {}
     assert clerk.faults.latency_seconds == 0.001
-    bad = httpx.post(f"{root}/sandbox/faults", json={"scripted": [{"what": 1}]})
+    bad = httpx2.post(f"{root}/sandbox/faults", json={"scripted": [{"what": 1}]})
     assert bad.status_code == 422
 
 
@@ -146,7 +146,7 @@ def test_state_survives_in_a_file(tmp_path: Path) -> None:
         acme = first.add_organization("Acme", slug="acme", public_metadata={"a": 1})
         ann = first.add_user("ann@acme.example", first_name="Ann", external_id="e")
         first.add_membership(acme.id, ann.id, "org:admin")
-        key, jwks = first.secret_key, httpx.get(f"{first.frontend_url}/.well-known/jwks.json").json()
+        key, jwks = first.secret_key, httpx2.get(f"{first.frontend_url}/.well-known/jwks.json").json()
 
     with StandInClerk(options) as second:
         client = Backend(second)

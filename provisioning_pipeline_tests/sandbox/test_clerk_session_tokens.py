@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import pytest
 
@@ -16,13 +16,13 @@ def people(clerk: StandInClerk) -> tuple[str, str]:
     return ann.id, acme.id
 
 
-def ask(clerk: StandInClerk, **wanted: Any) -> httpx.Response:
-    return httpx.post(f"{clerk.frontend_url}/sandbox/session-token", json=wanted)
+def ask(clerk: StandInClerk, **wanted: Any) -> httpx2.Response:
+    return httpx2.post(f"{clerk.frontend_url}/sandbox/session-token", json=wanted)
 
 
-def claims_of(clerk: StandInClerk, answer: httpx.Response) -> dict[str, Any]:
+def claims_of(clerk: StandInClerk, answer: httpx2.Response) -> dict[str, Any]:
     assert answer.status_code == 200, answer.text
-    keys = jwt.PyJWKSet.from_dict(httpx.get(f"{clerk.frontend_url}/.well-known/jwks.json").json())
+    keys = jwt.PyJWKSet.from_dict(httpx2.get(f"{clerk.frontend_url}/.well-known/jwks.json").json())
     claims: dict[str, Any] = jwt.decode(
         answer.json()["token"], keys.keys[0].key, algorithms=["RS256"], issuer=clerk.frontend_url, leeway=5
     )
@@ -103,7 +103,7 @@ def test_what_cannot_be_signed_is_refused_in_words(
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff"])
 def test_what_is_no_json_object_is_refused(clerk: StandInClerk, body: bytes) -> None:
-    answer = httpx.post(f"{clerk.frontend_url}/sandbox/session-token", content=body)
+    answer = httpx2.post(f"{clerk.frontend_url}/sandbox/session-token", content=body)
 
     assert answer.status_code == 422
     assert answer.json()["error"]

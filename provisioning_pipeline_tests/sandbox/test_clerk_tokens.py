@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import pytest
 
@@ -10,7 +10,7 @@ from provisioning_pipeline.sandbox.clerk import REMOVED, ClerkOptions, StandInCl
 
 
 def verified(clerk: StandInClerk, token: str) -> dict[str, Any]:
-    keys = jwt.PyJWKSet.from_dict(httpx.get(f"{clerk.frontend_url}/.well-known/jwks.json").json())
+    keys = jwt.PyJWKSet.from_dict(httpx2.get(f"{clerk.frontend_url}/.well-known/jwks.json").json())
     key = keys[jwt.get_unverified_header(token)["kid"]]
     options: Any = {"require": ["exp", "iat", "nbf", "sub", "sid"]}
     claims: dict[str, Any] = jwt.decode(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
@@ -235,4 +235,4 @@ def test_somebody_known_joins_another_tenant(where: dict[str, Any], clerk: Stand
     added = fleet.add_tenant(**where, slug="twice", members=1)
 
     assert [member.user_id for member in clerk.state.members_of(added.clerk_org_id)] == [known.id]
-    assert httpx.get(f"{clerk.frontend_url}/sandbox/state").json()["users"] == 1
+    assert httpx2.get(f"{clerk.frontend_url}/sandbox/state").json()["users"] == 1

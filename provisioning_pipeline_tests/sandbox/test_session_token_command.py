@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 import psycopg
 import pytest
@@ -49,7 +49,7 @@ def session_token(environment: Environment, *arguments: str) -> Result:
 def claims_in(clerk: StandInClerk, result: Result) -> dict[str, Any]:
     assert (result.exit_code, result.stderr) == (0, "")
     (token,) = result.stdout.splitlines()
-    keys = jwt.PyJWKSet.from_dict(httpx.get(f"{clerk.frontend_url}/.well-known/jwks.json").json())
+    keys = jwt.PyJWKSet.from_dict(httpx2.get(f"{clerk.frontend_url}/.well-known/jwks.json").json())
     claims: dict[str, Any] = jwt.decode(
         token, keys.keys[0].key, algorithms=["RS256"], issuer=clerk.frontend_url, leeway=5
     )

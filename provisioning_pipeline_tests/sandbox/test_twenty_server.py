@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-import httpx
+import httpx2
 import psycopg
 import pytest
 
@@ -39,7 +39,7 @@ def test_a_lost_answer_has_had_its_effect(database: str) -> None:
         client = Client(server.base_url)
         token = client.sign_up("owner@x.test")
         wanted = {"displayName": "Acme", "subdomain": "acme"}
-        with pytest.raises(httpx.RemoteProtocolError):
+        with pytest.raises(httpx2.RemoteProtocolError):
             client.ask(CREATE, token, i=wanted)
         assert client.error(CREATE, token, i=wanted)["subCode"] == "SUBDOMAIN_ALREADY_TAKEN"
         assert sql(database, "SELECT count(*) FROM core.workspace") == [(1,)]
@@ -54,16 +54,16 @@ def test_a_server_without_its_redis_answers_some_and_does_late_what_it_hangs_on(
         name = name_of(client.me(owner)["workspaceMember"]["id"], "Late", "")
         hurried = Client(server.base_url)
         faults.hanging = True
-        assert httpx.get(f"{server.base_url}/healthz").json()["status"] == "ok"
+        assert httpx2.get(f"{server.base_url}/healthz").json()["status"] == "ok"
         assert client.get("{ __typename }") == "Query"
         client.get(SIGN_UP, e="somebody@x.test")
-        hurried.http.timeout = httpx.Timeout(0.2)
+        hurried.http.timeout = httpx2.Timeout(0.2)
         for query, token, variables in (
             ("{ __typename }", owner, {}),
             (SETTINGS, owner, {"i": name}),
             (JOIN, None, {"e": "joins@x.test", "p": "Passw0rd!", "h": link}),
         ):
-            with pytest.raises(httpx.ReadTimeout):
+            with pytest.raises(httpx2.ReadTimeout):
                 hurried.ask(query, token, "/metadata", **variables)
         members = f'SELECT "userEmail", "nameFirstName" FROM "{schema_of(database)}"."workspaceMember" ORDER BY 1'
         until(lambda: sql(database, members) == [("joins@x.test", ""), ("owner@x.test", "")])
@@ -87,7 +87,7 @@ def test_an_error_and_a_refusal_come_before_any_effect(database: str) -> None:
     faults = Faults(scripted=[ScriptedFault("signUp", "error"), ScriptedFault("signUp", "refuse")])
     with StandInTwenty(database, faults=faults) as server:
         body = {"query": SIGN_UP, "variables": {"e": "a@x.test"}}
-        answers = [httpx.post(f"{server.base_url}/metadata", json=body) for _ in range(3)]
+        answers = [httpx2.post(f"{server.base_url}/metadata", json=body) for _ in range(3)]
         assert [answer.status_code for answer in answers] == [500, 429, 200]
         assert answers[1].headers["retry-after"] == "1"
         assert answers[2].json() == {"data": {"signUp": {"__typename": "AvailableWorkspacesAndAccessTokens"}}}

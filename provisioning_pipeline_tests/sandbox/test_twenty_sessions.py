@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -53,15 +53,15 @@ class Forgetful(Client):
         return super().ask(query, token, path, **variables)
 
 
-def browser(server: StandInTwenty, email: str) -> httpx.Client:
+def browser(server: StandInTwenty, email: str) -> httpx2.Client:
     """Somebody who signed up and kept the cookie."""
-    http = httpx.Client(base_url=server.base_url, verify=False)
+    http = httpx2.Client(base_url=server.base_url, verify=False)
     answer = http.post("/metadata", json={"query": SIGN_UP, "variables": {"e": email}})
     assert COOKIE in answer.cookies
     return http
 
 
-def post(http: httpx.Client, query: str, headers: dict[str, str] | None = None, **variables: Any) -> httpx.Response:
+def post(http: httpx2.Client, query: str, headers: dict[str, str] | None = None, **variables: Any) -> httpx2.Response:
     return http.post("/metadata", json={"query": query, "variables": variables}, headers=headers or {})
 
 
@@ -116,7 +116,7 @@ def test_a_cookie_is_not_handed_to_a_foreign_page(newer: StandInTwenty) -> None:
 
 
 def test_a_2_21_sets_no_cookie(database: str) -> None:
-    with StandInTwenty(database, options("2.21")) as server, httpx.Client(base_url=server.base_url) as http:
+    with StandInTwenty(database, options("2.21")) as server, httpx2.Client(base_url=server.base_url) as http:
         assert not post(http, SIGN_UP, e="none@cookie.test").cookies
         assert "isCookieSessionEnabled" not in http.get("/client-config").json()
 
@@ -224,7 +224,7 @@ def test_a_2_21_is_upgraded_in_place(database: str) -> None:
         before.join("ben@upgraded.test", owner, "upgraded")
     with StandInTwenty(database, options()) as server:
         after = Forgetful(server.base_url)
-        assert httpx.get(f"{server.base_url}/client-config").json()["appVersion"] == "2.38.0"
+        assert httpx2.get(f"{server.base_url}/client-config").json()["appVersion"] == "2.38.0"
         assert after.status(after.login("ben@upgraded.test", "upgraded")) == "APPS_INSTALLATION"
         assert after.status(after.join("cyd@upgraded.test", owner, "upgraded")) == "SYNC_EMAIL"
         # the extension is not everywhere; where it lacks, addresses stay as they were, as on the real server

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -175,8 +175,8 @@ def test_an_older_server_signs_nobody_in_where_2_x_does(older: StandInTwenty) ->
 
 
 def test_an_older_server_has_the_same_paths(older: StandInTwenty) -> None:
-    assert httpx.get(f"{older.base_url}/healthz").json()["status"] == "ok"
-    settings = httpx.get(f"{older.base_url}/client-config").json()
+    assert httpx2.get(f"{older.base_url}/healthz").json()["status"] == "ok"
+    settings = httpx2.get(f"{older.base_url}/client-config").json()
     assert settings["authProviders"]["password"] is True
     assert settings["appVersion"] is None
 

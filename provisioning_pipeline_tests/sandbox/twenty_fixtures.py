@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import uuid4
 
-import httpx
+import httpx2
 import psycopg
 
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -32,7 +32,7 @@ class Client:
     """Sends GraphQL and hands back the JSON."""
 
     def __init__(self, base_url: str) -> None:
-        self.http = httpx.Client(base_url=base_url, timeout=20, verify=False)
+        self.http = httpx2.Client(base_url=base_url, timeout=20, verify=False)
 
     def ask(self, query: str, token: str | None = None, path: str = "/metadata", **variables: Any) -> dict[str, Any]:
         """One call, whatever it answers."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -54,12 +54,12 @@ def lying(world: World, lie: Callable[[Page, int], Page]) -> Iterator[str]:
     real = world.sandbox.clerk.base_url
 
     async def answer(request: Request) -> Response:
-        query = httpx.QueryParams(request.url.query)
+        query = httpx2.QueryParams(request.url.query)
         members = request.url.path.endswith("memberships") and request.method == "GET"
         if members and "user_id" not in query:
             query = query.set("limit", str(min(PER_PAGE, int(query.get("limit", "10")))))
         headers = {"authorization": request.headers["authorization"]}
-        async with httpx.AsyncClient() as client:
+        async with httpx2.AsyncClient() as client:
             told = await client.request(
                 request.method, real + request.url.path, params=query, headers=headers, content=await request.body()
             )

@@ -3,7 +3,7 @@
 import html
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from provisioning_pipeline.model.fault import RunFault
@@ -461,7 +461,7 @@ def test_without_clerk_the_ready_stay_ready_and_the_report_says_why(world: World
 
 
 def sign_up(world: World, email: str, password: str) -> None:
-    answer = httpx.post(
+    answer = httpx2.post(
         f"{world.sandbox.twenty[0].base_url}/metadata",
         json={
             "query": "mutation($e:String!,$p:String!){signUp(email:$e,password:$p){tokens"
@@ -473,7 +473,7 @@ def sign_up(world: World, email: str, password: str) -> None:
 
 
 def join(world: World, email: str, password: str, invite_hash: str) -> None:
-    answer = httpx.post(
+    answer = httpx2.post(
         f"{world.sandbox.twenty[0].base_url}/metadata",
         json={
             "query": "mutation($e:String!,$p:String!,$h:String){signUpInWorkspace(email:$e,password:$p,"

@@ -181,7 +181,7 @@ def test_rows_of_people_who_are_not_ours_stay_and_so_does_their_wizard(town: Wor
 
 def join_alone(world: World, server: StandInTwenty, slug: str, email: str, password: str) -> str:
     """Join by the invite link, as anybody can who has it; their Twenty user id."""
-    import httpx
+    import httpx2
 
     workspace = world.link(slug)["workspace_id"]
     invite_hash = world.twenty('SELECT "inviteHash" FROM core.workspace WHERE id = %s', workspace)[0][0]
@@ -190,7 +190,7 @@ def join_alone(world: World, server: StandInTwenty, slug: str, email: str, passw
         "workspaceInviteHash:$h,workspaceId:$w){loginToken{token}}}"
     )
     variables = {"e": email, "p": password, "h": invite_hash, "w": workspace}
-    answer = httpx.post(f"{server.base_url}/metadata", json={"query": document, "variables": variables}).json()
+    answer = httpx2.post(f"{server.base_url}/metadata", json={"query": document, "variables": variables}).json()
     assert "errors" not in answer, answer
     return str(world.twenty('SELECT id::text FROM core."user" WHERE email = %s', email)[0][0])
 

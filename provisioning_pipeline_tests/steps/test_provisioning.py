@@ -439,10 +439,10 @@ def admin_email(world: World, slug: str) -> str:
 
 
 def sign_up(server: StandInTwenty, email: str, password: str) -> None:
-    import httpx
+    import httpx2
 
     document = "mutation($e:String!,$p:String!){signUp(email:$e,password:$p){tokens{refreshToken{token}}}}"
-    answer = httpx.post(
+    answer = httpx2.post(
         f"{server.base_url}/metadata", json={"query": document, "variables": {"e": email, "p": password}}, timeout=10
     ).json()
     assert "errors" not in answer

@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Final, Self, TypeVar
 from urllib.parse import quote
 
-import httpx
+import httpx2
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.clerk.walk import (
@@ -357,7 +357,7 @@ class ClerkClient:
         *,
         absent: Container[int] = (),
     ) -> T | None:
-        def answer(response: httpx.Response) -> T | None:
+        def answer(response: httpx2.Response) -> T | None:
             if response.is_success:
                 found = read(json_of(response))
                 self._is_clerk = True
@@ -372,7 +372,7 @@ class ClerkClient:
     async def _patch(self, path: str, name: str, body: Mapping[str, Any], expected: Container[int]) -> tuple[int, str]:
         """Write; the status that Clerk answers, if it is a success or one of these refusals, and its error codes."""
 
-        def answer(response: httpx.Response) -> tuple[int, str]:
+        def answer(response: httpx2.Response) -> tuple[int, str]:
             if response.is_success:
                 _object(json_of(response))
                 return response.status_code, ""
@@ -428,7 +428,7 @@ def _user_of(membership: Any) -> str | None:
     return person.get("user_id") if isinstance(person, dict) else None
 
 
-def _refused(response: httpx.Response, name: str, expected: Container[int]) -> str:
+def _refused(response: httpx2.Response, name: str, expected: Container[int]) -> str:
     """The codes of a refusal of Clerk's own, when it has one of these statuses.
 
     Raises:

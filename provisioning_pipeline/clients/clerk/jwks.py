@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -145,7 +145,7 @@ class PublicKeys:
                 if location is not None:
                     raise ValueError(f"a redirect (HTTP {response.status_code}) to {location}, which is not followed")
                 keys, whole = _rsa_keys(response.status_code, await _some(response))
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             _LOG.warning("Clerk's keys at %s cannot be read: %s", self._url, in_words(error, self._url))
             return
         except (TimeoutError, ValueError, RecursionError) as error:
@@ -170,7 +170,7 @@ class PublicKeys:
         self._read_at = now
 
 
-async def _some(response: httpx.Response) -> bytes:
+async def _some(response: httpx2.Response) -> bytes:
     """The body, up to a little more than it may have."""
     body = bytearray()
     async for chunk in response.aiter_bytes():
@@ -186,7 +186,7 @@ def _rsa_keys(status: int, body: bytes) -> tuple[dict[str, RSAPublicKey], bool]:
     Raises:
         ValueError: when it holds none.
     """
-    if status != httpx.codes.OK or len(body) > _MOST_BYTES:
+    if status != httpx2.codes.OK or len(body) > _MOST_BYTES:
         raise ValueError(f"HTTP {status}, {len(body)} bytes")
     document = json.loads(body)
     entries = document.get("keys") if isinstance(document, dict) else None

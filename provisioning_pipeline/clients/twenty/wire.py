@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final, Generic, TypeVar
 
-import httpx
+import httpx2
 
 from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, answer_in_words, json_of, looks_of
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
@@ -238,7 +238,7 @@ class TwentyWire:
         """
         headers = _bearer(token) | ({"cookie": cookie} if cookie else {})
 
-        def answer(response: httpx.Response) -> Answer[T]:
+        def answer(response: httpx2.Response) -> Answer[T]:
             return Answer(read(self._graphql(response)), _session_cookie(response))
 
         async with nullcontext() if name in _UNGATED else self._gate:
@@ -257,7 +257,7 @@ class TwentyWire:
                 writes=effect is not Effect.READ,
             )
 
-    def _graphql(self, response: httpx.Response) -> dict[str, Any]:
+    def _graphql(self, response: httpx2.Response) -> dict[str, Any]:
         """The GraphQL answer in a response.
 
         Raises:
@@ -351,10 +351,10 @@ def issued(token: IssuedToken) -> Token:
     return Token(token.token, token.expires_at)
 
 
-def _config(response: httpx.Response) -> dict[str, Any]:
-    if response.status_code == httpx.codes.NOT_FOUND:
+def _config(response: httpx2.Response) -> dict[str, Any]:
+    if response.status_code == httpx2.codes.NOT_FOUND:
         return {}
-    found = json_of(response) if response.status_code == httpx.codes.OK else None
+    found = json_of(response) if response.status_code == httpx2.codes.OK else None
     if not isinstance(found, dict):
         raise OddAnswer(answer_in_words(response))
     return found
@@ -364,7 +364,7 @@ def _bearer(token: Token | None) -> dict[str, str]:
     return {"authorization": f"Bearer {token.value}"} if token else {}
 
 
-def _session_cookie(response: httpx.Response) -> str | None:
+def _session_cookie(response: httpx2.Response) -> str | None:
     """The cookie of a session that a server from 2.38 on sets with each login (source only)."""
     for header in response.headers.get_list("set-cookie"):
         cookies: SimpleCookie = SimpleCookie()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
+import httpx2
 from standardwebhooks import Webhook
 
 from provisioning_pipeline.sandbox.clerk.options import ClerkOptions
@@ -104,7 +104,7 @@ class Webhooks:
 
     def _work(self) -> None:
         # plain HTTP on this machine needs no certificates, and reading them takes longer than the call
-        with httpx.Client(timeout=TIMEOUT_SECONDS, verify=False, trust_env=False) as http:
+        with httpx2.Client(timeout=TIMEOUT_SECONDS, verify=False, trust_env=False) as http:
             while True:
                 delivery = self._waiting.get()
                 try:
@@ -125,9 +125,9 @@ def signed_headers(signer: Webhook, event_id: str, body: str, at: datetime) -> d
     }
 
 
-def _deliver(http: httpx.Client, delivery: Delivery) -> bool:
+def _deliver(http: httpx2.Client, delivery: Delivery) -> bool:
     headers = signed_headers(delivery.endpoint.signer, delivery.event_id, delivery.body, datetime.now(UTC))
-    with contextlib.suppress(httpx.HTTPError):
+    with contextlib.suppress(httpx2.HTTPError):
         return http.post(delivery.endpoint.url, content=delivery.body, headers=headers).is_success
     return False
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 import jwt
 from pydantic import SecretStr
 
@@ -41,7 +41,7 @@ class ClerkTrial:
 @dataclass
 class _Looking:
     settings: Settings
-    http: httpx.AsyncClient
+    http: httpx2.AsyncClient
     client: ClerkClient
     run: str
     token: SecretStr | None
@@ -51,7 +51,7 @@ class _Looking:
     def is_development(self) -> bool:
         return self.instance.get("environment_type") == _DEVELOPMENT
 
-    async def get(self, path: str, **parameters: Any) -> httpx.Response:
+    async def get(self, path: str, **parameters: Any) -> httpx2.Response:
         return await self.http.get(self.settings.clerk_base_url + path, params=parameters)
 
 
@@ -93,14 +93,14 @@ async def _instance(looking: _Looking) -> str:
 
 async def _version(looking: _Looking) -> Seen:
     answer = await looking.get(_ORGANIZATIONS, limit=1)
-    must(answer.status_code == httpx.codes.OK, f"HTTP {answer.status_code} with {API_VERSION}")
+    must(answer.status_code == httpx2.codes.OK, f"HTTP {answer.status_code} with {API_VERSION}")
     must({"data", "total_count"} <= set(answer.json()), "a list has no data or no total_count")
     other = await looking.http.get(
         looking.settings.clerk_base_url + _ORGANIZATIONS,
         params={"limit": 1},
         headers={"clerk-api-version": "2001-01-01"},
     )
-    honoured = other.status_code >= httpx.codes.BAD_REQUEST
+    honoured = other.status_code >= httpx2.codes.BAD_REQUEST
     told = "refused" if honoured else "answered all the same, so the header proves nothing"
     return Seen(f"{API_VERSION} is answered as documented; 2001-01-01 is {told}", differs=not honoured)
 
@@ -108,7 +108,7 @@ async def _version(looking: _Looking) -> Seen:
 async def _wrong_key(looking: _Looking) -> str:
     headers = {"authorization": "Bearer sk_test_certify_no_key"}
     answer = await looking.http.get(looking.settings.clerk_base_url + _ORGANIZATIONS, headers=headers)
-    must(answer.status_code == httpx.codes.UNAUTHORIZED, f"HTTP {answer.status_code}")
+    must(answer.status_code == httpx2.codes.UNAUTHORIZED, f"HTTP {answer.status_code}")
     return "HTTP 401"
 
 
@@ -123,7 +123,7 @@ def _walked(name: str, walk: Callable[[ClerkClient], Awaitable[Walk]]) -> Callab
 
 async def _page_limit(looking: _Looking) -> Seen:
     most = await looking.get(_USERS, limit=MOST_PER_PAGE, order_by="+created_at")
-    must(most.status_code == httpx.codes.OK, f"a page of {MOST_PER_PAGE} is refused with HTTP {most.status_code}")
+    must(most.status_code == httpx2.codes.OK, f"a page of {MOST_PER_PAGE} is refused with HTTP {most.status_code}")
     more = await looking.get(_USERS, limit=MOST_PER_PAGE + 1, order_by="+created_at")
     told = f"HTTP {more.status_code}" if more.is_error else f"{len(more.json())} rows"
     full = not more.is_error and len(more.json()) == MOST_PER_PAGE + 1
@@ -156,7 +156,7 @@ async def _cursor(looking: _Looking) -> str:
 async def _missing(looking: _Looking) -> str:
     for path in (f"{_ORGANIZATIONS}/org_certify_none", f"{_USERS}/user_certify_none"):
         answer = await looking.get(path)
-        must(answer.status_code == httpx.codes.NOT_FOUND, f"{path}: HTTP {answer.status_code}")
+        must(answer.status_code == httpx2.codes.NOT_FOUND, f"{path}: HTTP {answer.status_code}")
         must(answer.json().get("errors"), f"{path}: 404 without Clerk's errors")
     return "HTTP 404 with Clerk's errors"
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
+import httpx2
 from psycopg import Error
 
 from provisioning_pipeline.clients.postgres_refusals import first_line
@@ -61,7 +61,7 @@ async def observe(topic: str, behaviour: str, expected: str, seeing: Awaitable[S
         text = fault.message
     except Error as error:
         text = f"PostgreSQL refused: {first_line(error)}"
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         text = f"no usable answer: {type(error).__name__}"
     except (KeyError, TypeError, ValueError) as error:
         # an answer of another shape than the one that this program reads

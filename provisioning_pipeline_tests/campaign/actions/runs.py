@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable
 
-import httpx
+import httpx2
 
 from provisioning_pipeline_tests.campaign.drawing import Action
 from provisioning_pipeline_tests.campaign.fleet import UNKNOWN_ID, Fleet
@@ -104,10 +104,10 @@ def kill_serve(fleet: Fleet, action: Action) -> str:
 
 def _sent(fleet: Fleet, method: str, path: str, token: str) -> str:
     try:
-        answer = httpx.request(
+        answer = httpx2.request(
             method, fleet.served() + path, headers={"Authorization": f"Bearer {token}"}, timeout=30, verify=False
         )
-    except httpx.HTTPError as error:
+    except httpx2.HTTPError as error:
         return type(error).__name__
     if method == "PUT":
         # the answer to a sign-in holds a login token, as it should

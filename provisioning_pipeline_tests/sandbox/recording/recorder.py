@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import httpx
+import httpx2
 import psycopg
 
 Answer = dict[str, Any]
@@ -57,8 +57,8 @@ class Recorder:
 
     def __post_init__(self) -> None:
         # Plain HTTP, and no cookies: what a token may do is asked of the token.
-        self.http = httpx.Client(base_url=self.base_url, timeout=60, verify=False)
-        self.port = httpx.URL(self.base_url).port
+        self.http = httpx2.Client(base_url=self.base_url, timeout=60, verify=False)
+        self.port = httpx2.URL(self.base_url).port
         self.database = psycopg.connect(self.database_url, autocommit=True)
 
     def close(self) -> None:
@@ -66,7 +66,9 @@ class Recorder:
         self.http.close()
         self.database.close()
 
-    def ask(self, query: str, token: str | None = None, path: str = "/metadata", /, **variables: Any) -> httpx.Response:
+    def ask(
+        self, query: str, token: str | None = None, path: str = "/metadata", /, **variables: Any
+    ) -> httpx2.Response:
         """One GraphQL call that is not kept."""
         headers = {} if token is None else {"authorization": f"Bearer {token}"}
         answer = self.http.post(path, json={"query": query, "variables": variables}, headers=headers)

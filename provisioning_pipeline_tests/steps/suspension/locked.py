@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-import httpx
+import httpx2
 
 from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.model.change import Change
@@ -83,7 +83,7 @@ def at_twenty(world: World, slug: str) -> dict[str, Any]:
 class Session:
     """A member's browser from before, or a program with an API key."""
 
-    http: httpx.Client
+    http: httpx2.Client
     access: str
     refresh: str = ""
 

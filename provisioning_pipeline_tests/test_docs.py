@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from provisioning_pipeline.cli import reference
+from provisioning_pipeline.cli import reference, settings_schema
 from provisioning_pipeline.cli.main import app
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.reasons import BY_CONDITION, meaning, next_step
@@ -29,8 +29,9 @@ THE_TWO_COMMANDS = [
         (reference.CONFIGURATION, reference.configuration),
         (reference.ENV_EXAMPLE, reference.env_example),
         (reference.TROUBLESHOOTING, reference.troubleshooting),
+        (reference.SETTINGS_SCHEMA, settings_schema.rendered),
     ],
-    ids=["configuration.md", ".env.example", "troubleshooting.md"],
+    ids=["configuration.md", ".env.example", "troubleshooting.md", "settings.schema.json"],
 )
 def test_a_generated_file_is_up_to_date(path, render):
     assert path.read_text("utf-8") == render(), "run: python -m provisioning_pipeline.cli.reference"

@@ -1,4 +1,4 @@
-"""Variables as they stand: those that look like settings and are none, and what Dagster asks for as it loads the code."""
+"""Variables as they stand: unknown ones, and what Dagster asks for as it loads the code."""
 
 from pathlib import Path
 

@@ -14,7 +14,11 @@ from provisioning_pipeline.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCS = [
+    README,
+    *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 EVERY_DOC = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
 
 THE_TWO_COMMANDS = [

@@ -56,6 +56,8 @@ def _variable(field: Mapping[str, Any], servers: Mapping[str, Any]) -> dict[str,
     texts = [_TEXTS[kind["type"]] for kind in typed if kind["type"] in _TEXTS]
     secret = {"writeOnly": True} if _holds_secret(typed, servers) else {}
     # a variable without a value is one that is not set
+    if "enum" in rules:
+        return about | rules | {"enum": [*rules["enum"], ""]}
     return about | secret | {"anyOf": [*typed, *texts, {"const": ""}]}
 
 

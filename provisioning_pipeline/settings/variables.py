@@ -13,8 +13,8 @@ from provisioning_pipeline.settings.sources import ENCODING
 from provisioning_pipeline.settings.types import stripped
 
 _AUTOMATION = f"{PREFIX}AUTOMATION"
-_OF_KUBERNETES = re.compile(r"(?:SERVICE|PORT)(?:_.*)?")
-"""It gives each container such variables about a service that is called `provisioning`."""
+_OF_KUBERNETES = re.compile(r"(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_.+)?)?)")
+"""It gives each container such variables about a service that is called `provisioning` or `provisioning-…`."""
 _ALIKE = 0.8
 
 

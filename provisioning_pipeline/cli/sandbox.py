@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, RUN_FAILED, fail
+from provisioning_pipeline.cli.extras import needs_sandbox
 from provisioning_pipeline.cli.terminal import Terminal, plain, say
 from provisioning_pipeline.model.names import first_few
 
@@ -85,6 +86,7 @@ def up(
     ] = "http://127.0.0.1:3000",
 ) -> None:
     """Start the sandbox and keep it running until Ctrl-C."""
+    needs_sandbox("`provisioning sandbox up`")
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
     from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 
@@ -375,6 +377,7 @@ def demo(
 
     Everything runs on this machine: PostgreSQL, a stand-in Twenty and a stand-in Clerk. No setting is read.
     """
+    needs_sandbox("`provisioning demo`")
     from provisioning_pipeline.cli.applying import apply_and_show
     from provisioning_pipeline.cli.exits import RUN_FAILED, one_sentence
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions

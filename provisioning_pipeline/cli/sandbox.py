@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,6 +84,13 @@ def up(
     dagster_url: Annotated[
         str, typer.Option(help="Where you run `dagster dev`, so that requests over HTTP launch runs there.")
     ] = "http://127.0.0.1:3000",
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of this machine under which other containers reach the sandbox, too; the env file then is for "
+            "them. Only in a network that is yours alone, as compose.yaml's is."
+        ),
+    ] = None,
 ) -> None:
     """Start the sandbox and keep it running until Ctrl-C."""
     needs_sandbox("`provisioning sandbox up`")
@@ -100,17 +107,23 @@ def up(
             TwentyOptions(version=twenty.value, activation_seconds=activation_seconds, workspace_limit=workspace_limit),
         ),
     )
-    _run(Sandbox(options), options, env_file, Terminal(), dagster_url)
+    _run(Sandbox(options), options, env_file, Terminal(), dagster_url, host)
 
 
 def _run(
-    sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, console: "Terminal", dagster_url: str
+    sandbox: "Sandbox",
+    options: "SandboxOptions",
+    env_file: Path | None,
+    console: "Terminal",
+    dagster_url: str,
+    host: str | None,
 ) -> None:
     import signal
     import threading
 
     from provisioning_pipeline.sandbox.envfile import write_env_file
     from provisioning_pipeline.sandbox.postgres import PostgresUnavailableError
+    from provisioning_pipeline.sandbox.sharing import shared
 
     asked_to_stop = threading.Event()
     # Before anything starts: Ctrl-C while starting then stops cleanly too.
@@ -119,7 +132,10 @@ def _run(
     try:
         with sandbox:
             environment = sandbox.environment() | {"PROVISIONING_DAGSTER_URL": dagster_url}
-            with served(environment) as api_url:
+            with ExitStack() as stack:
+                api_url = stack.enter_context(served(environment))
+                if host is not None:
+                    environment = stack.enter_context(shared(sandbox, host)) | {"PROVISIONING_DAGSTER_URL": dagster_url}
                 if env_file is not None:
                     write_env_file(env_file, environment | {"PROVISIONING_API_URL": api_url})
                 _tell(sandbox, options, env_file, console, api_url)

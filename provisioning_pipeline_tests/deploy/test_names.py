@@ -21,14 +21,12 @@ from provisioning_pipeline_tests.deploy.files import (
 )
 
 FIVE = {"code-server", "webserver", "daemon", "api", "migrate"}
-NOT_SETTINGS = {f"{PREFIX}SECRETS_DIR"}
-"""Where the settings are, which no setting can say."""
 EVERY_FILE = pytest.mark.parametrize("path", deployed(), ids=lambda path: str(path.relative_to(ROOT)))
 
 
 @EVERY_FILE
 def test_every_variable_is_a_setting(path: Path) -> None:
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | NOT_SETTINGS
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
     named = set(re.findall(rf"\b{PREFIX}[A-Z0-9_]*[A-Z0-9]\b", path.read_text("utf-8")))
     assert named <= known
 

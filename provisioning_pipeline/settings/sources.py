@@ -7,7 +7,7 @@ from dotenv.parser import parse_stream
 from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource
 
-from provisioning_pipeline.settings.types import stripped
+from provisioning_pipeline.values.texts import stripped
 
 ENCODING = "utf-8-sig"
 """With or without a byte order mark: with one, the first variable of a file would go by another name."""

@@ -7,10 +7,10 @@ from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 
-from provisioning_pipeline.settings.faults import PREFIX
 from provisioning_pipeline.settings.program import Settings
 from provisioning_pipeline.settings.sources import ENCODING
-from provisioning_pipeline.settings.types import stripped
+from provisioning_pipeline.values.faults import PREFIX
+from provisioning_pipeline.values.texts import stripped
 
 _AUTOMATION = f"{PREFIX}AUTOMATION"
 _OF_KUBERNETES = re.compile(r"(?:SERVICE|PORT)(?:_.*)?")

@@ -16,7 +16,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.tenant_role import mending, role_rights, who_and_where
 from provisioning_pipeline.decide.detection import DetectionPolicy, detect
-from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger import revisions
 from provisioning_pipeline.ledger.announcements import Deliveries
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
 from provisioning_pipeline.ledger.registry_table import WORKSPACE_COLUMNS, namesakes, open_schemas
@@ -90,7 +90,7 @@ async def _webhooks(connections: Connections) -> Check:
     urls = connections.settings.webhook_endpoints.values()
     hosts = ", ".join(sorted({urlsplit(url.get_secret_value()).hostname or "" for url in urls}))
     # an older ledger has none yet
-    current = await schema.revision(connections.ledger.database) in (None, schema.HEAD)
+    current = await revisions.revision(connections.ledger.database) in (None, revisions.HEAD)
     counts = await Deliveries(connections.ledger.database).counts() if current else DeliveryCounts()
     trouble = undelivered_in_words(counts)
     return Check("Webhooks that leave", ok=True, found=f"to {hosts}; {trouble or 'all arrived'}", warning=bool(trouble))
@@ -108,11 +108,11 @@ async def _registry(connections: Connections) -> str:
     registry = connections.registry
     version = await _version(registry.database)
     rows = await registry.rows()
-    revision = await schema.revision(registry.database)
+    revision = await revisions.revision(registry.database)
     ledger = "no ledger yet" if revision is None else f"ledger at revision {revision}"
-    behind = "" if revision == schema.HEAD else " (`provisioning migrate` or the first run brings it up to date)"
+    behind = "" if revision == revisions.HEAD else " (`provisioning migrate` or the first run brings it up to date)"
     await _may_keep_a_ledger(registry.database)
-    if revision in (None, schema.HEAD):
+    if revision in (None, revisions.HEAD):
         loss = await registry_loss(connections)
         if loss.doubt:
             raise Fault(FaultKind.SERVER, Reason.REGISTRY_IN_DOUBT, loss.doubt)
@@ -172,7 +172,7 @@ async def _open_schemas(registry: Registry) -> list[str]:
 async def _rows_to_come(connections: Connections, rows: pd.DataFrame, revision: str | None) -> list[str]:
     """How many databases the first run will register."""
     settings = connections.settings
-    if not settings.adopt_databases or revision not in (None, schema.HEAD):
+    if not settings.adopt_databases or revision not in (None, revisions.HEAD):
         return []
     try:
         found = await tenant_databases(

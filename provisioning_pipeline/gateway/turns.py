@@ -3,6 +3,10 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Final
+
+_ROUNDING_SECONDS: Final = 1e-6
+"""What floating numbers add up to when a clock has run for months."""
 
 
 class Turns:
@@ -31,7 +35,9 @@ class Turns:
         """Take a turn that comes within so many seconds: after how many it does; None: there is none."""
         now = self._clock()
         begins = max(self._next, now)
-        wait = max(0.0, begins - self._ahead - now)
+        wait = begins - self._ahead - now
+        if wait < _ROUNDING_SECONDS:
+            wait = 0.0
         if wait > within_seconds:
             return None
         self._next = begins + self._each

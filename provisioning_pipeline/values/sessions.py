@@ -3,9 +3,10 @@
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
 from typing import Any, Final, Self, TypeVar
 
 from provisioning_pipeline.model.people import ADMIN_ROLE
@@ -105,25 +106,11 @@ class SessionSettings:
     member_default_role: str = "Member"
 
     def __post_init__(self) -> None:
-        faults: list[str] = []
-        for name, check in _CHECKS.items():
-            try:
-                object.__setattr__(self, name, check(getattr(self, name)))
-            except ValueError as fault:
-                faults.append(f"{PREFIX}{name.upper()}: {fault}")
-        if faults := faults or self._faults_together():
+        values, faults = _checked({name: getattr(self, name) for name in _CHECKS})
+        if faults:
             raise SettingsError(faults)
-
-    def _faults_together(self) -> list[str]:
-        found: list[str] = []
-        try:
-            encrypted(self.clerk_base_url, but_for=self.allow_http_hosts)
-        except ValueError as fault:
-            found.append(f"{PREFIX}CLERK_BASE_URL: {fault}")
-        # keys of one address would sign for every issuer
-        if self.clerk_jwks_url is not None and len(self.clerk_issuers) > 1:
-            found.append(f"{PREFIX}CLERK_JWKS_URL: {ONLY_ONE_ISSUER}")
-        return found
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def excluded_statuses(self) -> frozenset[str]:
@@ -141,9 +128,10 @@ class SessionSettings:
         given: dict[str, Any] = {name: text for name in _CHECKS if (text := variables.get(PREFIX + name.upper()))}
         needed = (one.name for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING)
         missing = [f"{PREFIX}{name.upper()}: is missing" for name in needed if name not in given]
-        if faults := [*environment_faults(), *missing]:
+        values, faults = _checked(given)
+        if faults := [*environment_faults(), *missing, *faults]:
             raise SettingsError(faults)
-        return cls(**given)
+        return cls(**values)
 
 
 _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
@@ -167,3 +155,36 @@ _CHECKS: Final[Mapping[str, Callable[[Any], object]]] = {
     "member_default_role": _text(_role),
 }
 """What each takes: a value, or a text as the environment has it."""
+
+
+def _checked(given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values as they are taken, and a line for each that cannot be, by itself or beside the others."""
+    values: dict[str, Any] = {}
+    faults: list[str] = []
+
+    def check(name: str, taken: Callable[[], object]) -> None:
+        try:
+            values[name] = taken()
+        except ValueError as fault:
+            values.pop(name, None)
+            faults.append(f"{PREFIX}{name.upper()}: {fault}")
+
+    for name, value in given.items():
+        check(name, partial(_CHECKS[name], value))
+    if "clerk_base_url" in values:
+        check("clerk_base_url", partial(_encrypted, values["clerk_base_url"], values.get("allow_http_hosts", ())))
+    if values.get("clerk_jwks_url"):
+        check("clerk_jwks_url", partial(_of_one_issuer, values["clerk_jwks_url"], values.get("clerk_issuers", ())))
+    return values, faults
+
+
+def _encrypted(url: str, but_for: Collection[str]) -> str:
+    encrypted(url, but_for=but_for)
+    return url
+
+
+def _of_one_issuer(url: str, issuers: Sequence[str]) -> str:
+    # keys of one address would sign for every issuer
+    if len(issuers) > 1:
+        raise ValueError(ONLY_ONE_ISSUER)
+    return url

@@ -14,8 +14,14 @@ from provisioning_pipeline.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-EVERY_DOC = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
+DOCS = [
+    README,
+    ROOT / "client" / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+EVERY_DOC = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: str(doc.relative_to(ROOT)))
 
 THE_TWO_COMMANDS = [
     "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]' && .venv/bin/provisioning demo",

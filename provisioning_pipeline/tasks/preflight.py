@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import metadata
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -38,6 +39,7 @@ from provisioning_pipeline.run.observe import registry_loss
 from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.vouch import shut_out_summary
 
+CLIENT_DISTRIBUTION = "provisioning-pipeline-client"
 _MOST_OPENED = 3
 """Tenant databases that are asked, one after another, until one answers."""
 _OPENED_SECONDS = 10
@@ -68,11 +70,26 @@ async def preflight(settings: Settings) -> list[Check]:
             checks.append((f"Twenty {server.name}, database", partial(_twenty_database, connections, server)))
             checks.append((f"Twenty {server.name}", partial(_twenty, connections, server)))
         found = await all_of(_check(system, ask) for system, ask in checks)
+        if twofold := installed_twice():
+            found.append(twofold)
         if refused := await shut_out_summary(connections):
             found.append(Check("Accounts of members", ok=True, found=refused, warning=True))
         if settings.webhook_endpoints:
             found.append(await _check("Webhooks that leave", partial(_webhooks, connections)))
         return [*found, *[await _certificate(connections, server.name) for server in settings.servers]]
+
+
+def installed_twice() -> Check | None:
+    """That the client distribution lies in the same environment: its modules are ours, and pip writes over them."""
+    try:
+        version = metadata.version(CLIENT_DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return None
+    found = (
+        f"{CLIENT_DISTRIBUTION} {version} is installed in the same environment and has some of the same modules, so we "
+        "do not know which version of them runs. Uninstall both, then install provisioning-pipeline alone."
+    )
+    return Check("This installation", ok=True, found=found, warning=True)
 
 
 async def _check(system: str, ask: Callable[[], Awaitable[str | Check]]) -> Check:

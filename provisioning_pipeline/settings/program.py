@@ -336,12 +336,6 @@ class Settings(AnnouncingSettings):
         "PROVISIONING_MEMBERS_UNPROVEN) sign in to Twenty over HTTP. The person who signed that account up has its "
         "password, and sees everything that the member does there.",
     )
-    alert_webhook_url: kinds.SecretHttpUrl | None = Field(
-        default=None,
-        description="Where alerts are posted: an incoming webhook of Slack, or of anything that takes the same JSON. "
-        "Without it no alert leaves.",
-        examples=["https://hooks.slack.com/services/..."],
-    )
     report_fresh_hours: float = Field(
         default=3.0,
         gt=0,

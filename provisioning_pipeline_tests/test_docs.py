@@ -16,10 +16,11 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = [
     README,
+    ROOT / "client" / "README.md",
     *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-EVERY_DOC = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
+EVERY_DOC = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: str(doc.relative_to(ROOT)))
 
 THE_TWO_COMMANDS = [
     "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]' && .venv/bin/provisioning demo",

@@ -113,6 +113,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "key_requests_per_minute",
     ),
     "Webhooks that leave": ("webhook_urls", "webhook_secret"),
+    "Secret files": ("secrets_dir",),
 }
 _REST = "Runs and reports"
 

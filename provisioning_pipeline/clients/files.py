@@ -162,9 +162,10 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 def _opened(path: Path, mode: int) -> BinaryIO:
     """A new file that no other user could open before it had its mode."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
-    os.fchmod(handle, mode)
-    return os.fdopen(handle, "wb")
+    # by its path and not by a descriptor: what must lie beside it finds its folder by its name
+    opened = open(path, "xb", opener=lambda name, flags: os.open(name, flags, stat.S_IRUSR | stat.S_IWUSR))
+    os.fchmod(opened.fileno(), mode)
+    return opened
 
 
 def _written_there(path: "UPath", content: bytes) -> str | None:

@@ -7,7 +7,7 @@ setting PROVISIONING_TABLES_PATH, read when it is first used in a run.
 import io
 import json
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
@@ -21,7 +21,7 @@ from provisioning_pipeline.settings import PREFIX, Readers, Settings, SettingsEr
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
+    from arro3.core import Array, DataType
     from upath import UPath
 
 COLUMN_SCHEMA = "dagster/column_schema"
@@ -125,16 +125,16 @@ def read(path: "UPath") -> "pd.DataFrame":
         FileNotFoundError: when nothing was written there yet.
     """
     import pandas as pd
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from arro3.io import read_parquet
 
-    found = pq.read_table(io.BytesIO(path.read_bytes()))
-    dtypes = {pa.string(): "string", pa.bool_(): "boolean"}
-    frame = found.to_pandas(timestamp_as_object=False)
-    typed: pd.DataFrame = frame.astype(
-        {field.name: dtypes[field.type] for field in found.schema if field.type in dtypes}
+    found = read_parquet(path.read_bytes()).read_all()
+    dtypes = {type_: _DTYPES[kind] for kind, type_ in _types().items()}
+    return pd.DataFrame(
+        {
+            name: pd.Series(found.column(name).to_pylist(), dtype=dtypes[type_])
+            for name, type_ in zip(found.column_names, found.schema.types, strict=True)
+        }
     )
-    return typed
 
 
 def place() -> "UPath":
@@ -169,35 +169,41 @@ def _table_of(context: dg.OutputContext) -> Table:
     )
 
 
+def _types() -> Mapping[Kind, "DataType"]:
+    from arro3.core import DataType
+
+    return {
+        "text": DataType.utf8(),
+        "number": DataType.float64(),
+        "truth": DataType.bool(),
+        "time": DataType.timestamp("us", tz="UTC"),
+    }
+
+
 def _parquet(table: Table, frame: "pd.DataFrame") -> bytes:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    from arro3.core import Table as ArrowTable
+    from arro3.io import write_parquet
 
     if unlike := set(table.columns) ^ {str(name) for name in frame.columns}:
         message = f"The columns of {table.name} are not as they should be: {', '.join(sorted(unlike))}"
         raise ValueError(message)
     content = io.BytesIO()
     arrays = {name: _array(table.name, name, column.kind, frame[name]) for name, column in table.columns.items()}
-    pq.write_table(pa.table(arrays), content)
+    write_parquet(ArrowTable.from_pydict(arrays), content, compression="snappy")
     return content.getvalue()
 
 
-def _array(table: str, name: str, kind: Kind, values: "pd.Series[Any]") -> "pa.Array[Any]":
-    import pyarrow as pa
+def _array(table: str, name: str, kind: Kind, values: "pd.Series[Any]") -> "Array":
+    from arro3.core import Array, DataType
 
-    types: Mapping[Kind, pa.DataType] = {
-        "text": pa.string(),
-        "number": pa.float64(),
-        "truth": pa.bool_(),
-        "time": pa.timestamp("us", tz="UTC"),
-    }
     as_kind = _AS_KIND[kind]
     try:
         found = [None if _is_missing(value) else as_kind(value) for value in values]
     except (TypeError, ValueError):
         message = f"Column {name} of {table} holds a value that is no {kind}"
         raise ValueError(message) from None
-    return pa.array(found, type=types[kind])
+    # arro3 makes times of whole numbers, and not of datetimes
+    return Array(found, DataType.int64()).cast(_types()[kind]) if kind == "time" else Array(found, _types()[kind])
 
 
 def _is_missing(value: Any) -> bool:
@@ -216,12 +222,13 @@ def _as_text(value: Any) -> str:
     return str(value)
 
 
-def _as_time(value: Any) -> datetime:
+def _as_time(value: Any) -> int:
+    """Microseconds since 1970 in UTC."""
     import pandas as pd
 
     moment = pd.Timestamp(value)
     in_utc = moment.tz_localize("UTC") if moment.tzinfo is None else moment.tz_convert("UTC")
-    return in_utc.to_pydatetime(warn=False)
+    return (in_utc.to_pydatetime(warn=False) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 _AS_KIND: Mapping[Kind, Callable[[Any], Any]] = {

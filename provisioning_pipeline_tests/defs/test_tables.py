@@ -8,6 +8,8 @@ from typing import Any
 import dagster as dg
 import pandas as pd
 import pytest
+from arro3.core import DataType
+from arro3.io import read_parquet
 from upath import UPath
 
 from provisioning_pipeline.defs.tables import (
@@ -41,10 +43,8 @@ def cats(*rows: tuple[Any, Any, Any, Any]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(CAT.columns), dtype=object)
 
 
-def types(path: UPath) -> list[str]:
-    import pyarrow.parquet as pq
-
-    return [str(field.type) for field in pq.read_schema(str(path))]
+def types(path: UPath) -> list[DataType]:
+    return read_parquet(path.read_bytes()).schema.types
 
 
 @dg.asset(io_manager_key="tables", metadata={"dagster/column_schema": column_schema(CAT.columns)}, name="cats")
@@ -94,8 +94,19 @@ def test_a_table_without_rows_has_the_types_of_one_with_rows(base: str) -> None:
     full = types(UPath(store(base, CAT, cats(("Tom", 4, True, NOW)), "r1")))
     empty = UPath(store(base, CAT, cats(), "r2"))
 
-    assert types(empty) == full == ["string", "double", "bool", "timestamp[us, tz=UTC]"]
+    assert types(empty) == full
+    assert full == [DataType.utf8(), DataType.float64(), DataType.bool(), DataType.timestamp("us", tz="UTC")]
     assert list(read(empty).columns) == list(CAT.columns)
+
+
+def test_a_table_that_pyarrow_wrote_is_read_as_one_of_ours(base: str) -> None:
+    """Releases up to 0.2.0 wrote with pyarrow, and these files stay."""
+    rows = cats(("Tom", 4, True, NOW), ("", 0.1, False, NOW.replace(microsecond=123456)), (None, None, None, None))
+
+    earlier = read(UPath(Path(__file__).with_name("cats_by_pyarrow.parquet")))
+
+    pd.testing.assert_frame_equal(earlier, read(UPath(store(base, CAT, rows, "r1"))))
+    assert earlier["born"].tolist()[1] == NOW.replace(microsecond=123456)
 
 
 def test_the_latest_is_replaced_and_each_run_keeps_its_own(base: str) -> None:

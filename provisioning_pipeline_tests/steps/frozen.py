@@ -2,7 +2,8 @@
 
 import gc
 
-import pyarrow.pandas_compat  # noqa: F401  # pyarrow imports it only with the first frame
+import arro3.core
+import arro3.io  # noqa: F401  # we import them only with the first file
 
 gc.collect()
 gc.freeze()

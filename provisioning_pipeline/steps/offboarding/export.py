@@ -23,7 +23,7 @@ from provisioning_pipeline.steps.offboarding.manifest import (
     columns_of,
     manifest_in,
 )
-from provisioning_pipeline.steps.offboarding.table_file import Format, TableFile
+from provisioning_pipeline.steps.offboarding.table_file import Format, table_file
 
 if TYPE_CHECKING:
     from upath import UPath
@@ -146,7 +146,7 @@ async def _written(
     ids: set[str] = set()
     files, missing = 0, list[str]()
     with written_whole(to.folder / file, setting=_SETTING, readers=to.readers) as opened:
-        with TableFile(opened, wanted.columns, to.format) as table:
+        with table_file(opened, wanted.columns, to.format) as table:
             async for page in _pages(reader, wanted, before):
                 of_page = _files_of(reader, wanted, page)
                 await asyncio.to_thread(table.write, [row_of(wanted.columns, record) for record in page])
@@ -156,6 +156,7 @@ async def _written(
                         files += 1
                     else:
                         missing.append(found.file_id)
+            await asyncio.to_thread(table.finish)
         # asked before the file takes its place
         after = await reader.standing(wanted)
         if not before.count == len(ids) == after.count:

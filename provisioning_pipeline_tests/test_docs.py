@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from provisioning_pipeline.cli import reference
+from provisioning_pipeline.cli import reference, settings_schema
 from provisioning_pipeline.cli.main import app
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.reasons import BY_CONDITION, meaning, next_step
@@ -14,12 +14,18 @@ from provisioning_pipeline.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-EVERY_DOC = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
+DOCS = [
+    README,
+    ROOT / "client" / "README.md",
+    *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+EVERY_DOC = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: str(doc.relative_to(ROOT)))
 
-THE_TWO_COMMANDS = [
+THE_THREE_COMMANDS = [
     "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]' && .venv/bin/provisioning demo",
     ".venv/bin/pytest",
+    "docker compose --profile sandbox up",
 ]
 
 
@@ -29,8 +35,9 @@ THE_TWO_COMMANDS = [
         (reference.CONFIGURATION, reference.configuration),
         (reference.ENV_EXAMPLE, reference.env_example),
         (reference.TROUBLESHOOTING, reference.troubleshooting),
+        (reference.SETTINGS_SCHEMA, settings_schema.rendered),
     ],
-    ids=["configuration.md", ".env.example", "troubleshooting.md"],
+    ids=["configuration.md", ".env.example", "troubleshooting.md", "settings.schema.json"],
 )
 def test_a_generated_file_is_up_to_date(path, render):
     assert path.read_text("utf-8") == render(), "run: python -m provisioning_pipeline.cli.reference"
@@ -137,10 +144,10 @@ def test_every_file_of_ours_that_a_page_names_exists(doc):
     assert {name for name in named if not any((room / name).is_file() for room in rooms)} == set()
 
 
-def test_the_readme_has_exactly_the_two_commands_to_try_it():
+def test_the_readme_has_exactly_the_three_commands_to_try_it():
     text = README.read_text("utf-8")
     section = text[text.index("## Try it") : text.index("The demo starts")]
-    assert re.findall(r"```sh\n(.+?)\n```", section, re.DOTALL) == THE_TWO_COMMANDS
+    assert re.findall(r"```sh\n(.+?)\n```", section, re.DOTALL) == THE_THREE_COMMANDS
 
 
 @EVERY_DOC

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, RUN_FAILED, fail
+from provisioning_pipeline.cli.extras import needs_sandbox
 from provisioning_pipeline.cli.terminal import Terminal, plain, say
 from provisioning_pipeline.model.names import first_few
 
@@ -92,6 +93,7 @@ def up(
     ] = None,
 ) -> None:
     """Start the sandbox and keep it running until Ctrl-C."""
+    needs_sandbox("`provisioning sandbox up`")
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
     from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 
@@ -391,6 +393,7 @@ def demo(
 
     Everything runs on this machine: PostgreSQL, a stand-in Twenty and a stand-in Clerk. No setting is read.
     """
+    needs_sandbox("`provisioning demo`")
     from provisioning_pipeline.cli.applying import apply_and_show
     from provisioning_pipeline.cli.exits import RUN_FAILED, one_sentence
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
@@ -422,7 +425,7 @@ def settings_from(environment: dict[str, str]) -> "Settings":
     import os
 
     from provisioning_pipeline.settings import PREFIX, load_settings
-    from provisioning_pipeline.settings.environment import PROXIES
+    from provisioning_pipeline.values.environment import PROXIES
 
     for name in [name for name in os.environ if name.startswith(PREFIX) or name.lower() in PROXIES]:
         del os.environ[name]

@@ -6,15 +6,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Annotated
 
-from provisioning_pipeline.settings.faults import PREFIX
+from pydantic import TypeAdapter, ValidationError
+
 from provisioning_pipeline.settings.program import Settings
 from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment, secrets_folder
-from provisioning_pipeline.settings.types import stripped
+from provisioning_pipeline.values.faults import PREFIX
+from provisioning_pipeline.values.texts import stripped
 
-_AUTOMATION = f"{PREFIX}AUTOMATION"
-_OF_KUBERNETES = re.compile(r"(?:SERVICE|PORT)(?:_.*)?")
-"""It gives each container such variables about a service that is called `provisioning`."""
+_FRESH_HOURS = Settings.model_fields["report_fresh_hours"]
+_OF_KUBERNETES = re.compile(r"(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_.+)?)?)")
+"""It gives each container such variables about a service that is called `provisioning` or `provisioning-…`."""
 _ALIKE = 0.8
 
 
@@ -23,13 +26,18 @@ def begins_running() -> bool:
 
     Dagster asks as it loads the code, so this never fails. A value that we do not know means no.
     """
-    values = (
-        stripped(text or "")
-        for _, variables in _sources()
-        for name, text in variables.items()
-        if name.upper() == _AUTOMATION
-    )
-    return next((value for value in values if value), "running") == "running"
+    return (_value("AUTOMATION") or "running") == "running"
+
+
+def report_fresh_hours() -> float:
+    """PROVISIONING_REPORT_FRESH_HOURS, for what Dagster shows of the report.
+
+    Dagster asks as it loads the code, so this never fails. In place of a value that is none, the default holds.
+    """
+    try:
+        return TypeAdapter(Annotated[float, _FRESH_HOURS]).validate_strings(_value("REPORT_FRESH_HOURS"))
+    except ValidationError:
+        return float(_FRESH_HOURS.default)
 
 
 def unknown_variables() -> list[str]:
@@ -48,6 +56,17 @@ def unknown_variables() -> list[str]:
             question = f" Is {meant[0]} meant?" if meant else " docs/configuration.md has them all."
             lines.append(f"{where}{name} is no setting, so it is ignored.{question}")
     return lines
+
+
+def _value(name: str) -> str:
+    """What the environment says, else `.env`; empty where neither does."""
+    values = (
+        stripped(text or "")
+        for _, variables in _sources()
+        for found, text in variables.items()
+        if found.upper() == PREFIX + name
+    )
+    return next(filter(None, values), "")
 
 
 def _sources() -> Iterator[tuple[str, Mapping[str, str | None]]]:

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from provisioning_pipeline.clients import http
+from provisioning_pipeline.clients import json_answers
 from provisioning_pipeline.observe.snapshots import whole_instance
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline_tests.clients.clerk import of, organization, people
@@ -41,9 +41,9 @@ async def test_a_walk_without_room_ends_with_that_and_asks_nobody_again(
     organization(clerk, *people(clerk, 2))
 
     def starved(_: bytes) -> object:
-        raise http.orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
+        raise json_answers.orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
 
-    monkeypatch.setattr(http.orjson, "loads", starved)
+    monkeypatch.setattr(json_answers.orjson, "loads", starved)
     async with of(clerk) as opened:
         with pytest.raises(MemoryError):
             await whole_instance(opened)

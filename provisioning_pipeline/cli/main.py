@@ -17,6 +17,7 @@ from provisioning_pipeline.cli.exits import (
     configured,
     fail,
 )
+from provisioning_pipeline.cli.extras import needs_sandbox
 from provisioning_pipeline.cli.terminal import Terminal, clean_what_python_prints, say, say_json
 
 app = typer.Typer(
@@ -169,6 +170,8 @@ def certify(
     """
     from provisioning_pipeline.cli.certify import Options, certify_and_show
 
+    if not skip_crash_points:
+        needs_sandbox("`provisioning certify` (without --skip-crash-points)")
     options = Options(server, yes, as_json, skip_clerk, skip_crash_points, session_token, tuple(log or ()))
     with configured() as settings:
         code = certify_and_show(settings, options)

@@ -12,7 +12,13 @@ from provisioning_pipeline.settings.announcing import AnnouncingSettings
 from provisioning_pipeline.settings.environment import environment_faults
 from provisioning_pipeline.settings.faults import SettingsError, fault_lines
 from provisioning_pipeline.settings.gateway import GatewaySettings
-from provisioning_pipeline.settings.sources import file_faults
+from provisioning_pipeline.settings.sources import (
+    DotEnv,
+    Environment,
+    file_faults,
+    folder_faults,
+    secrets_folder,
+)
 from provisioning_pipeline.settings.twenty_server import (
     SINGLE_SERVER,
     SINGLE_SERVER_FIELDS,
@@ -476,6 +482,8 @@ def load_gateway_settings() -> GatewaySettings:
 def _load(kind: type[Kind], overrides: dict[str, Any]) -> Kind:
     file = overrides.get("_env_file", kind.model_config.get("env_file"))
     faults = [*environment_faults(), *(file_faults(Path(file)) if file else ())]
+    if not faults and (folder := secrets_folder(Environment(kind), DotEnv(kind, env_file=file))):
+        faults = folder_faults(folder)
     if faults:
         raise SettingsError(faults)
     try:

@@ -1,4 +1,4 @@
-"""Variables as they stand in the environment and in `.env`, read past the settings and whatever state those are in."""
+"""Variables as they stand in the environment, `.env` and secret files, read past the settings, whatever their state."""
 
 import os
 import re
@@ -12,12 +12,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from provisioning_pipeline.settings.faults import PREFIX
 from provisioning_pipeline.settings.program import Settings
-from provisioning_pipeline.settings.sources import ENCODING
+from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment, secrets_folder
 from provisioning_pipeline.settings.types import stripped
 
 _FRESH_HOURS = Settings.model_fields["report_fresh_hours"]
-_OF_KUBERNETES = re.compile(r"(?:SERVICE|PORT)(?:_.*)?")
-"""It gives each container such variables about a service that is called `provisioning`."""
+_OF_KUBERNETES = re.compile(r"(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_.+)?)?)")
+"""It gives each container such variables about a service that is called `provisioning` or `provisioning-…`."""
 _ALIKE = 0.8
 
 
@@ -50,7 +50,7 @@ def unknown_variables() -> list[str]:
     for where, variables in _sources():
         for name in sorted(variables):
             upper = name.upper()
-            if upper in known or not upper.startswith(PREFIX) or _OF_KUBERNETES.fullmatch(upper.removeprefix(PREFIX)):
+            if upper in known or not _is_ours(name) or _OF_KUBERNETES.fullmatch(upper.removeprefix(PREFIX)):
                 continue
             meant = get_close_matches(upper, known, n=1, cutoff=_ALIKE)
             question = f" Is {meant[0]} meant?" if meant else " docs/configuration.md has them all."
@@ -79,3 +79,14 @@ def _sources() -> Iterator[tuple[str, Mapping[str, str | None]]]:
     with suppress(OSError, ValueError):
         found = dotenv_values(file, encoding=ENCODING) if file.is_file() else {}
     yield f"{file}: ", found
+    folder: Path | None = None
+    secrets: Mapping[str, str] = {}
+    with suppress(OSError, ValueError):
+        folder = secrets_folder(Environment(Settings), DotEnv(Settings))
+        files = sorted(folder.iterdir()) if folder else ()
+        secrets = {file.name: file.read_text(encoding=ENCODING) for file in files if _is_ours(file.name)}
+    yield f"{folder}/", secrets
+
+
+def _is_ours(name: str) -> bool:
+    return name.upper().startswith(PREFIX)

@@ -1,4 +1,4 @@
-"""Variables as they stand: those that look like settings and are none, and what Dagster asks for as it loads the code."""
+"""Variables as they stand: unknown ones, and what Dagster asks for as it loads the code."""
 
 from pathlib import Path
 
@@ -18,6 +18,7 @@ SECRET = "c4nary-s3cret"
         ("PROVISIONING_REGISTRY_EXCLUDED_STATUS", "PROVISIONING_REGISTRY_EXCLUDED_STATUSES"),
         ("PROVISIONING_CLERK_SECRETKEY", "PROVISIONING_CLERK_SECRET_KEY"),
         ("provisioning_adopt_database", "PROVISIONING_ADOPT_DATABASES"),
+        ("PROVISIONING_SERVICE_MEMBER_NAM", "PROVISIONING_SERVICE_MEMBER_NAME"),
     ],
 )
 def test_a_misspelt_variable_is_named_with_the_setting_that_is_meant(
@@ -35,6 +36,8 @@ def test_a_misspelt_variable_is_named_with_the_setting_that_is_meant(
         "PROVISIONING_SERVICE_PORT_HTTP",
         "PROVISIONING_PORT",
         "PROVISIONING_PORT_8000_TCP_ADDR",
+        "PROVISIONING_API_SERVICE_HOST",
+        "PROVISIONING_API_PORT_80_TCP",
         "XPROVISIONING_MEMBERS_GON",
     ],
 )

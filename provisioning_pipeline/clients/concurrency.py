@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from aiolimiter import AsyncLimiter
 
@@ -58,6 +58,29 @@ A window begins with a full burst at worst, so burst and trickle together are th
 fleet of 100,000 memberships (about 320 calls of 800) never waits, and a longer run still gets 60% of the allowance.
 """
 
+GOOD_FOR_SECONDS = 1.0
+"""A call that was due for longer may not be sent any more, and has to be taken anew: others go out by now."""
+
+
+class Limit(Protocol):
+    """When calls may be sent."""
+
+    async def turn(self) -> None:
+        """Return when a call may be sent."""
+
+    async def hold(self, seconds: float) -> None:
+        """No call goes out for so long."""
+
+
+class SharedBudget(Protocol):
+    """Calls that several processes may send together."""
+
+    async def take(self) -> float | None:
+        """Take one; how many seconds from now it may be sent."""
+
+    async def close_for(self, seconds: float) -> None:
+        """Give out none that may be sent within so many seconds."""
+
 
 class RateLimit:
     """Lets at most `calls` begin within any 10 seconds of one event loop, and none while a refusal lasts.
@@ -96,9 +119,37 @@ class RateLimit:
         """Whether a refusal lasts."""
         return self._resume_at > asyncio.get_running_loop().time()
 
-    def hold(self, seconds: float) -> None:
+    async def hold(self, seconds: float) -> None:
         """No call goes out for so long: the other side refused a call and said when to come again."""
         self._resume_at = max(self._resume_at, asyncio.get_running_loop().time() + seconds)
+
+
+class LimitOfAll:
+    """The limit of this process, and behind it a budget that other processes share.
+
+    The former comes first: it costs nothing, and still holds while the budget cannot be asked.
+    """
+
+    def __init__(self, own: RateLimit, budget: SharedBudget) -> None:
+        self._own = own
+        self._budget = budget
+
+    async def turn(self) -> None:
+        """Return when a call may be sent."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await self._own.turn()
+            wait = await self._budget.take() or 0.0
+            too_late = clock() + wait + GOOD_FOR_SECONDS
+            await asyncio.sleep(wait)
+            # another call may have been refused meanwhile, or this loop was busy with something else
+            if not self._own.held and clock() <= too_late:
+                return
+
+    async def hold(self, seconds: float) -> None:
+        """No call of any process goes out for so long; one that others have taken already may."""
+        await self._own.hold(seconds)
+        await self._budget.close_for(seconds)
 
 
 _limits: dict[tuple[str, int], RateLimit] = {}

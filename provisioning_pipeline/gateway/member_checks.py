@@ -10,12 +10,12 @@ from cachetools import TTLCache
 from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.concurrency import BURST, WINDOW_SECONDS
 from provisioning_pipeline.clients.transport import CallCounter
+from provisioning_pipeline.ledger.call_budget import CALLS_PER_CHECK, CallBudget, budgets_of_checks
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.settings import GatewaySettings
 
 _LOG = logging.getLogger(__name__)
-_CALLS_PER_CHECK = 2
 _CHECK_SECONDS = 3.0
 _FIRST_REST_SECONDS = 5.0
 _LONGEST_REST_SECONDS = 20.0
@@ -45,6 +45,10 @@ class MemberChecks:
         half = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / 2
         # sign-ins have a half for themselves, and wait for it: nothing else can use it up
         self._limits = {certain: _limit(half) for certain in (True, False)}
+        # what other processes check counts, too
+        self._budgets = {
+            certain: CallBudget(settings, budget) for certain, budget in budgets_of_checks(settings).items()
+        }
         self._active: TTLCache[tuple[str, str], bool] = TTLCache(_REMEMBERED, max(1.0, settings.session_cache_seconds))
         self.loop = asyncio.get_running_loop()
         self._no_check_before = 0.0
@@ -52,8 +56,10 @@ class MemberChecks:
         self._asking: dict[tuple[str, str, bool], asyncio.Task[Standing]] = {}
 
     async def close(self) -> None:
-        """Close the connections to Clerk."""
+        """Close the connections to Clerk, and those to the ledger for its budget."""
         await self._clerk.__aexit__(None, None, None)
+        for budget in self._budgets.values():
+            await budget.__aexit__(None, None, None)
 
     async def standing(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
         """How a member is gone, else True: an active member, or False: nothing certain, or Clerk could not be asked.
@@ -78,8 +84,8 @@ class MemberChecks:
 
     async def _check(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
         clock = asyncio.get_running_loop().time
-        limit = self._limits[certain]
-        if clock() < self._no_check_before or not await _turn(limit, _CHECK_SECONDS if certain else 0):
+        patience = _CHECK_SECONDS if certain else 0
+        if clock() < self._no_check_before or not await _turn(self._limits[certain], self._budgets[certain], patience):
             self._counts["left out"] += 1
             return False
         try:
@@ -99,8 +105,8 @@ class MemberChecks:
         return found
 
 
-async def _turn(limit: AsyncLimiter, seconds: float) -> bool:
-    """Whether it is our turn, after at most so many seconds."""
+async def _turn(limit: AsyncLimiter, budget: CallBudget, seconds: float) -> bool:
+    """Whether it is our turn, after at most so many seconds for each: in this process, and among all."""
     if not seconds and not limit.has_capacity():
         return False
     try:
@@ -108,13 +114,16 @@ async def _turn(limit: AsyncLimiter, seconds: float) -> bool:
             await limit.acquire()
     except TimeoutError:
         return False
-    return True
+    wait = await budget.take(within=seconds)
+    if wait is not None:
+        await asyncio.sleep(wait)
+    return wait is not None
 
 
 def _limit(calls: float) -> AsyncLimiter:
     """How many checks may begin, if so many calls may in 10 seconds."""
     # as the client lets calls through, in bursts of a part of them: a check beyond that would wait in the client, and
     # every caller with it, until it counts as one that Clerk has not answered
-    at_once = max(1.0, BURST * calls / _CALLS_PER_CHECK)
-    per_second = (1 - BURST) * calls / _CALLS_PER_CHECK / WINDOW_SECONDS
+    at_once = max(1.0, BURST * calls / CALLS_PER_CHECK)
+    per_second = (1 - BURST) * calls / CALLS_PER_CHECK / WINDOW_SECONDS
     return AsyncLimiter(at_once, at_once / per_second)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SCHEMA = "provisioning"
-HEAD = "0015"
+HEAD = "0016"
 """The revision that this code works with; a test compares it with Alembic's own head."""
 OTHER_TABLES: Final = """
 SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('provisioning') AND relkind = 'r'

@@ -89,8 +89,8 @@ def test_a_refusal_holds_everybody_and_the_longest_one_counts() -> None:
     limit = RateLimit(80)
 
     async def work() -> tuple[list[float], list[float]]:
-        limit.hold(7)
-        limit.hold(3)
+        await limit.hold(7)
+        await limit.hold(3)
         held = await sent(limit, [0.0, 1.0, 2.0])
         return held, await sent(limit, [0.0])
 
@@ -104,7 +104,7 @@ def test_a_refusal_also_holds_those_who_wait_for_their_turn_already() -> None:
 
     async def refuse() -> None:
         await asyncio.sleep(9.5)
-        limit.hold(20)
+        await limit.hold(20)
 
     async def work() -> list[float]:
         times, _ = await asyncio.gather(sent(limit, [0.0, 0.0]), refuse())
@@ -119,7 +119,7 @@ def test_a_crowd_that_was_held_stays_within_the_allowance() -> None:
     limit = RateLimit(10)
 
     async def work() -> list[float]:
-        limit.hold(5)
+        await limit.hold(5)
         return await sent(limit, [0.0] * 40)
 
     times = run(work())

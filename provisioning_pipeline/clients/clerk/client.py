@@ -26,7 +26,7 @@ from provisioning_pipeline.clients.clerk.walk import (
     page_of,
     user_row,
 )
-from provisioning_pipeline.clients.concurrency import all_of, both, shared_limit
+from provisioning_pipeline.clients.concurrency import LimitOfAll, SharedBudget, all_of, both, shared_limit
 from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, answer_in_words, json_of, plain_text
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.model.condition import Reason
@@ -49,6 +49,7 @@ class ClerkClient:
     Args:
         requests_per_10_seconds: calls that Clerk allows the instance.
         share: part of them that all of this process may use together.
+        budget: what all processes may use together, besides.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class ClerkClient:
         counter: CallCounter,
         requests_per_10_seconds: int = 1000,
         share: float = 0.8,
+        budget: SharedBudget | None = None,
     ) -> None:
         key = secret_key.get_secret_value()
+        own = shared_limit(key, max(1, int(requests_per_10_seconds * share)))
         self._transport = Transport(
             base_url,
             system=_SYSTEM,
@@ -71,7 +74,7 @@ class ClerkClient:
             dry_run=dry_run,
             counter=counter,
             headers={"authorization": f"Bearer {key}", "clerk-api-version": API_VERSION},
-            limit=shared_limit(key, max(1, int(requests_per_10_seconds * share))),
+            limit=LimitOfAll(own, budget) if budget else own,
             setting="PROVISIONING_CLERK_BASE_URL",
         )
         self._is_clerk = False

@@ -27,17 +27,18 @@ _LOG = logging.getLogger(__name__)
 _MOST_SECONDS = 1.0
 """A ledger that takes longer must not keep Clerk from us."""
 _REST_SECONDS = 10.0
+_STATEMENTS_PER_BURST: Final = 20
 _LONGEST_QUEUE_SECONDS: Final = 120.0
 """Beyond this the row is no queue: the server's clock was put back."""
 
 _TAKE: Final[LiteralString] = """
     INSERT INTO provisioning.call_budget AS b (name, taken_until)
-    VALUES (%(name)s, clock_timestamp() + make_interval(secs => %(each)s))
+    VALUES (%(name)s, clock_timestamp() + make_interval(secs => %(adds)s))
     ON CONFLICT (name) DO UPDATE SET taken_until =
         greatest(least(b.taken_until, clock_timestamp() + make_interval(secs => %(most)s)), clock_timestamp())
-        + make_interval(secs => %(each)s)
+        + make_interval(secs => %(adds)s)
     WHERE %(within)s::float8 IS NULL OR b.taken_until
-        <= clock_timestamp() + make_interval(secs => %(within)s::float8 + %(burst)s - %(each)s)
+        <= clock_timestamp() + make_interval(secs => %(within)s::float8 + %(burst)s - %(adds)s)
         OR b.taken_until > clock_timestamp() + make_interval(secs => %(most)s)
     RETURNING extract(epoch FROM taken_until - clock_timestamp())::float8
 """
@@ -80,6 +81,11 @@ class Budget:
         is longer by that. The +1: of calls that are as far apart as the window is long, only one is within it.
         """
         return (WINDOW_SECONDS + GOOD_FOR_SECONDS) / (self.calls + 1 - self.at_once)
+
+    @property
+    def at_a_time(self) -> int:
+        """How many a process takes with one statement. It may need no more than one, so they are few."""
+        return max(1, self.at_once // _STATEMENTS_PER_BURST)
 
     @property
     def burst_seconds(self) -> float:
@@ -132,13 +138,30 @@ class CallBudget:
 
     async def take(self, *, within: float | None = None) -> float | None:
         """Take one; how many seconds from now it may be sent. None: not within so many seconds, and none was taken."""
+        ahead = await self._ahead(1, within)
+        return None if ahead is None else max(0.0, ahead - self._budget.burst_seconds)
+
+    async def take_some(self) -> list[float]:
+        """Take as many as a statement is worth; how many seconds from now each may be sent."""
         budget = self._budget
-        ahead = await self._ask(_TAKE, {"within": within, "most": budget.burst_seconds + _LONGEST_QUEUE_SECONDS})
-        return None if ahead is None else max(0.0, ahead - budget.burst_seconds)
+        ahead = await self._ahead(budget.at_a_time, None) or 0.0
+        last = ahead - budget.burst_seconds
+        return [max(0.0, last - after * budget.seconds_each) for after in reversed(range(budget.at_a_time))]
 
     async def close_for(self, seconds: float) -> None:
         """Give out none that may be sent within so many seconds, and no burst after them: Clerk refused one."""
         await self._ask(_CLOSE, {"seconds": seconds})
+
+    async def _ahead(self, calls: int, within: float | None) -> float | None:
+        budget = self._budget
+        return await self._ask(
+            _TAKE,
+            {
+                "adds": calls * budget.seconds_each,
+                "within": within,
+                "most": budget.burst_seconds + _LONGEST_QUEUE_SECONDS,
+            },
+        )
 
     async def _ask(self, statement: LiteralString, more: dict[str, Any]) -> float | None:
         clock = asyncio.get_running_loop().time
@@ -155,7 +178,7 @@ class CallBudget:
             try:
                 found = task.result()
             except (Fault, Error) as error:
-                why = error.message if isinstance(error, Fault) else first_line(error)
+                why = (error.message if isinstance(error, Fault) else first_line(error)).rstrip(".")
                 if isinstance(error, errors.UndefinedTable | errors.InvalidSchemaName):
                     # before the first run there is no ledger, and no other process that shares anything
                     return 0.0
@@ -176,7 +199,7 @@ class CallBudget:
 
     async def _told(self, statement: LiteralString, more: dict[str, Any]) -> float | None:
         budget = self._budget
-        given = {"name": budget.name, "each": budget.seconds_each, "burst": budget.burst_seconds, **more}
+        given = {"name": budget.name, "burst": budget.burst_seconds, **more}
         async with self._database.transaction() as connection:
             row = await (await connection.execute(statement, given)).fetchone()
         return None if row is None else float(row[0])

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.clients.concurrency import BURST, RateLimit, shared_limit
+from provisioning_pipeline.clients.concurrency import BURST, GOOD_FOR_SECONDS, LimitOfAll, RateLimit, shared_limit
 
 T = TypeVar("T")
 
@@ -137,3 +137,68 @@ def test_a_loop_that_ended_leaves_no_trace() -> None:
 def test_the_same_key_shares_a_limit_and_another_key_does_not() -> None:
     assert shared_limit("sk_test_1", 80) is shared_limit("sk_test_1", 80)
     assert shared_limit("sk_test_1", 80) is not shared_limit("sk_test_2", 80)
+
+
+# --- the budget behind it, which other processes share ----------------------------------------------------------------
+
+
+class Budget:
+    """Gives out what a test says, and notes what it is asked for."""
+
+    def __init__(self, *answers: list[float]) -> None:
+        self._answers = list(answers)
+        self.taken_at: list[float] = []
+        self.closed: list[float] = []
+
+    async def take_some(self) -> list[float]:
+        self.taken_at.append(asyncio.get_running_loop().time())
+        return self._answers.pop(0)
+
+    async def close_for(self, seconds: float) -> None:
+        self.closed.append(seconds)
+
+
+def test_calls_go_out_when_the_budget_says_and_each_permit_once() -> None:
+    budget = Budget([0.0, 0.0, 5.0], [7.0])
+    times = run(sent(LimitOfAll(RateLimit(100), budget), [0.0, 0.0, 0.0, 0.5]))
+    assert times == pytest.approx([0.0, 0.0, 5.0, 7.5], abs=0.001)
+    assert budget.taken_at == pytest.approx([0.0, 0.5], abs=0.001)
+
+
+def test_what_was_taken_for_later_calls_is_good_for_a_second() -> None:
+    soon, late = Budget([0.0, 0.0]), Budget([0.0, 0.0], [0.0])
+    run(sent(LimitOfAll(RateLimit(100), soon), [0.0, 0.9 * GOOD_FOR_SECONDS]))
+    run(sent(LimitOfAll(RateLimit(100), late), [0.0, 1.1 * GOOD_FOR_SECONDS]))
+    assert len(soon.taken_at) == 1
+    assert len(late.taken_at) == 2
+
+
+def test_a_permit_that_came_too_late_is_taken_anew() -> None:
+    class Slow(Budget):
+        async def take_some(self) -> list[float]:
+            found = await super().take_some()
+            await asyncio.sleep(1.5 * GOOD_FOR_SECONDS if len(self.taken_at) == 1 else 0)
+            return found
+
+    budget = Slow([0.0], [0.0])
+    assert run(sent(LimitOfAll(RateLimit(100), budget), [0.0])) == pytest.approx([1.5 * GOOD_FOR_SECONDS])
+    assert len(budget.taken_at) == 2
+
+
+def test_a_refusal_is_told_to_all_and_ends_what_was_taken() -> None:
+    budget = Budget([0.0, 0.0], [0.2])
+    limit = LimitOfAll(RateLimit(100), budget)
+
+    async def work() -> list[float]:
+        await limit.turn()
+        await limit.hold(0.5)
+        return await sent(limit, [0.0])
+
+    assert run(work()) == pytest.approx([0.7])
+    assert budget.closed == [0.5]
+
+
+def test_a_process_keeps_to_its_own_limit_whatever_the_budget_gives() -> None:
+    calls = 10
+    times = run(sent(LimitOfAll(RateLimit(calls), Budget(*[[0.0]] * 40)), [0.0] * 40))
+    assert most_in_a_window(times) <= calls

@@ -29,14 +29,14 @@ _MOST_SECONDS = 1.0
 _REST_SECONDS = 10.0
 _STATEMENTS_PER_BURST: Final = 20
 _LONGEST_QUEUE_SECONDS: Final = 120.0
-"""Beyond this the row is no queue: the server's clock was put back."""
+"""Beyond this the row is no queue: the server's clock was put back, and we begin anew."""
 
 _TAKE: Final[LiteralString] = """
     INSERT INTO provisioning.call_budget AS b (name, taken_until)
     VALUES (%(name)s, clock_timestamp() + make_interval(secs => %(adds)s))
-    ON CONFLICT (name) DO UPDATE SET taken_until =
-        greatest(least(b.taken_until, clock_timestamp() + make_interval(secs => %(most)s)), clock_timestamp())
-        + make_interval(secs => %(adds)s)
+    ON CONFLICT (name) DO UPDATE SET taken_until = make_interval(secs => %(adds)s) + CASE
+        WHEN b.taken_until > clock_timestamp() + make_interval(secs => %(most)s) THEN clock_timestamp()
+        ELSE greatest(b.taken_until, clock_timestamp()) END
     WHERE %(within)s::float8 IS NULL OR b.taken_until
         <= clock_timestamp() + make_interval(secs => %(within)s::float8 + %(burst)s - %(adds)s)
         OR b.taken_until > clock_timestamp() + make_interval(secs => %(most)s)

@@ -1,6 +1,7 @@
 """Assembles what Dagster loads, and does nothing else.
 
-Nothing is reached at import, and of the settings one alone is read: whether sensors and schedules begin switched on.
+Nothing is reached at import, and of the settings two alone are read: whether sensors and schedules begin switched on,
+and when a report is old.
 """
 
 import dagster as dg

@@ -47,8 +47,8 @@ def http_client(
 ) -> httpx2.AsyncClient:
     """A client for one address. Redirects are never followed: what is behind one is not what was configured.
 
-    The proxy of the environment is chosen here, once: httpx2 reads the same variables with each client, and fails in the
-    middle of it on many values that other programs take.
+    The proxy of the environment is chosen here, once: httpx2 reads the same variables with each client, and fails in
+    the middle of it on many values that other programs take.
 
     Raises:
         ValueError: when the variable that names the proxy cannot be used; `load_settings` finds that before.

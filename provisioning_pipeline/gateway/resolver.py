@@ -78,7 +78,8 @@ class Resolver:
         self._on_token_mismatch = on_token_mismatch
         keys = keys_of_issuers(settings, stale_seconds=settings.clerk_keys_stale_seconds)
         self.verifier = SessionVerifier(keys, settings.clerk_authorized_parties)
-        self.member_checks: Counter[str] = Counter()
+        # each from the start: a rate over what appears later would miss its first one
+        self.member_checks: Counter[str] = Counter({"asked": 0, "failed": 0, "left out": 0})
         """Member checks: asked, failed, and left out because of the budget or of an earlier failure."""
         self._policy = AccessPolicy(
             settings.excluded_statuses,

@@ -1,4 +1,4 @@
-"""Who gets webhooks about what becomes of tenants, and by which secret they know that it is us."""
+"""What leaves unasked: webhooks about what becomes of tenants, the secret that signs them, and alerts for people."""
 
 import hashlib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from provisioning_pipeline.settings.gateway import GatewaySettings
 
 
 class AnnouncingSettings(GatewaySettings):
-    """The settings of webhooks that leave."""
+    """The settings of webhooks that leave, and of alerts."""
 
     webhook_secret: kinds.SigningSecret | None = Field(
         default=None,
@@ -26,6 +26,18 @@ class AnnouncingSettings(GatewaySettings):
         "any, nothing is recorded or sent.",
         validate_default=True,
         examples=['["https://tenants.example.com/webhooks/provisioning"]'],
+    )
+    alert_webhook_url: kinds.SecretHttpUrl | None = Field(
+        default=None,
+        description="Where alerts are posted: an incoming webhook of Slack, or of anything that takes the same JSON. "
+        "Without it, and without PROVISIONING_ALERT_URLS, no alert leaves.",
+        examples=["https://hooks.slack.com/services/..."],
+    )
+    alert_urls: tuple[kinds.SecretUrl, ...] = Field(
+        default=(),
+        description="Where alerts go besides, as a JSON list of URLs that apprise takes: e-mail, Teams, PagerDuty and "
+        "many others. Needs the extra `apprise`.",
+        examples=['["mailtos://user:password@example.com?to=ops@example.com"]'],
     )
 
     @field_validator("webhook_urls", mode="after")

@@ -9,7 +9,7 @@ from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import registry_status
 from provisioning_pipeline.settings import types as kinds
 from provisioning_pipeline.settings.faults import PREFIX
-from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment
+from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment, SecretFiles, secrets_folder
 
 
 class GatewaySettings(BaseSettings):
@@ -29,6 +29,12 @@ class GatewaySettings(BaseSettings):
         allow_inf_nan=False,
     )
 
+    secrets_dir: kinds.Folder | None = Field(
+        default=None,
+        description="Folder of files that hold settings, one each, called like their variables, in capitals or not: "
+        "as Docker and Kubernetes mount secrets. The environment and `.env` go before it.",
+        examples=["/run/secrets"],
+    )
     registry_url: kinds.PostgresUrl = Field(
         description="The tenant manager's database; our own schema `provisioning` lives there too.",
         examples=["postgresql://provisioning:secret@db.example.com:5432/tenant_manager"],
@@ -127,11 +133,13 @@ class GatewaySettings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # ours reads the same
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # its folder is a setting here
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment goes before the file; both are read in the same way."""
-        file = dotenv_settings.env_file if isinstance(dotenv_settings, DotEnvSettingsSource) else None
-        return init_settings, Environment(settings_cls), DotEnv(settings_cls, env_file=file), file_secret_settings
+        """The environment goes before the file, and that before the folder of secrets; all are read in the same way."""
+        path = dotenv_settings.env_file if isinstance(dotenv_settings, DotEnvSettingsSource) else None
+        environment, file = Environment(settings_cls), DotEnv(settings_cls, env_file=path)
+        folder = secrets_folder(environment, file)
+        return init_settings, environment, file, SecretFiles(settings_cls, secrets_dir=folder)
 
     @field_validator("*", mode="before")
     @classmethod

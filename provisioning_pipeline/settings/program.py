@@ -12,7 +12,13 @@ from provisioning_pipeline.settings.announcing import AnnouncingSettings
 from provisioning_pipeline.settings.environment import environment_faults
 from provisioning_pipeline.settings.faults import SettingsError, fault_lines
 from provisioning_pipeline.settings.gateway import GatewaySettings
-from provisioning_pipeline.settings.sources import file_faults
+from provisioning_pipeline.settings.sources import (
+    DotEnv,
+    Environment,
+    file_faults,
+    folder_faults,
+    secrets_folder,
+)
 from provisioning_pipeline.settings.twenty_server import (
     SINGLE_SERVER,
     SINGLE_SERVER_FIELDS,
@@ -332,12 +338,6 @@ class Settings(AnnouncingSettings):
         "PROVISIONING_MEMBERS_UNPROVEN) sign in to Twenty over HTTP. The person who signed that account up has its "
         "password, and sees everything that the member does there.",
     )
-    alert_webhook_url: kinds.SecretHttpUrl | None = Field(
-        default=None,
-        description="Where alerts are posted: an incoming webhook of Slack, or of anything that takes the same JSON. "
-        "Without it no alert leaves.",
-        examples=["https://hooks.slack.com/services/..."],
-    )
     report_fresh_hours: float = Field(
         default=3.0,
         gt=0,
@@ -484,6 +484,8 @@ def load_gateway_settings() -> GatewaySettings:
 def _load(kind: type[Kind], overrides: dict[str, Any]) -> Kind:
     file = overrides.get("_env_file", kind.model_config.get("env_file"))
     faults = [*environment_faults(), *(file_faults(Path(file)) if file else ())]
+    if not faults and (folder := secrets_folder(Environment(kind), DotEnv(kind, env_file=file))):
+        faults = folder_faults(folder)
     if faults:
         raise SettingsError(faults)
     try:

@@ -257,6 +257,9 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Names = Annotated[tuple[str, ...], AfterValidator(lambda values: tuple(dict.fromkeys(values)))]
 Place = Annotated[str, AfterValidator(_place)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
+SecretUrl = Annotated[
+    SecretStr, _must(lambda text: re.match(r"[A-Za-z][A-Za-z0-9+.-]*://.", text), "must be a URL that apprise takes")
+]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_secret(checked_database_url))]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 Origin = Annotated[str, AfterValidator(lambda value: value.rstrip("/"))]

@@ -10,6 +10,7 @@ import pandas as pd
 from psycopg import Error, errors
 
 from provisioning_pipeline.clients.concurrency import all_of
+from provisioning_pipeline.clients.notification import NoPlace, kind_of, place_of
 from provisioning_pipeline.clients.onboarding_rows import rights_missing
 from provisioning_pipeline.clients.pooling import sessions_in_words
 from provisioning_pipeline.clients.postgres import Database
@@ -72,6 +73,8 @@ async def preflight(settings: Settings) -> list[Check]:
             found.append(Check("Accounts of members", ok=True, found=refused, warning=True))
         if settings.webhook_endpoints:
             found.append(await _check("Webhooks that leave", partial(_webhooks, connections)))
+        if settings.alert_urls:
+            found.append(_alerts(settings))
         return [*found, *[await _certificate(connections, server.name) for server in settings.servers]]
 
 
@@ -94,6 +97,18 @@ async def _webhooks(connections: Connections) -> Check:
     counts = await Deliveries(connections.ledger.database).counts() if current else DeliveryCounts()
     trouble = undelivered_in_words(counts)
     return Check("Webhooks that leave", ok=True, found=f"to {hosts}; {trouble or 'all arrived'}", warning=bool(trouble))
+
+
+def _alerts(settings: Settings) -> Check:
+    """Whether apprise takes each URL; none is sent to."""
+    refused = []
+    for number, url in enumerate(settings.alert_urls, 1):
+        try:
+            place_of(url, http_hosts=settings.allow_http_hosts)
+        except NoPlace as fault:
+            refused.append(f"number {number} ({kind_of(url)}) {fault}")
+    kinds = ", ".join(kind_of(url) for url in settings.alert_urls)
+    return Check("Alerts through apprise", ok=not refused, found="; ".join(refused) or f"to {kinds}; none was sent")
 
 
 async def _version(database: Database) -> str:

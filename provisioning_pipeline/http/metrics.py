@@ -128,7 +128,7 @@ class FleetFigures(Collector):
         )
         self._budgets = budgets(settings)
         self._budget_used = gauge(
-            "provisioning_clerk_budget_used",
+            "provisioning_clerk_budget_used_ratio",
             "Which part is used up of the calls that all processes together may send to Clerk at once; beyond 1, calls "
             "wait for their turn.",
             "use",

@@ -316,7 +316,7 @@ class Settings(AnnouncingSettings):
     )
     key_requests_per_minute: kinds.Positive = Field(
         default=600,
-        description="Requests that one API key may send in a minute, to all processes of `provisioning serve` together.",
+        description="Requests that one API key may send in a minute to all `provisioning serve` processes together.",
     )
     key_tenants_without_database: kinds.Positive = Field(
         default=20,

@@ -72,7 +72,7 @@ def test_a_keys_limit_holds_over_both(tenants: Tenants, servers: tuple[str, str]
 def test_two_requests_at_once_launch_one_run(
     tenants: Tenants, servers: tuple[str, str], dagster: StandInDagster, many: bool
 ) -> None:
-    name = tenants.add(f"both-{many}".lower(), "org_both")
+    name = tenants.add(f"both-{many}".lower())
     dagster.patience = 7.0
     # a key of its own, which has spent nothing
     key = key_of(tenants.settings(), f"both {many}")

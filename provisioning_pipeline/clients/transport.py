@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from provisioning_pipeline.clients.concurrency import RateLimit
+from provisioning_pipeline.clients.concurrency import Limit
 from provisioning_pipeline.clients.guards import during, may_write
 from provisioning_pipeline.clients.http import (
     OddAnswer,
@@ -119,7 +119,7 @@ class Transport:
         counter: CallCounter,
         logins: bool = False,
         headers: Mapping[str, str] | None = None,
-        limit: RateLimit | None = None,
+        limit: Limit | None = None,
         setting: str = "its base URL in the settings",
     ) -> None:
         self.base_url = base_url
@@ -277,7 +277,7 @@ class Transport:
         if response.status_code == 429:
             wait = seconds_to_wait(response)
             if self._limit is not None and wait is not None:
-                self._limit.hold(min(wait, _LONGEST_WAIT_SECONDS))
+                await self._limit.hold(min(wait, _LONGEST_WAIT_SECONDS))
             asks = f", and asks to wait {wait:g} s" if wait is not None and wait > _LONGEST_WAIT_SECONDS else ""
             raise _NoAnswer(f"rate limit (HTTP 429){asks}", effect_unknown=False, wait=wait)
         if response.status_code >= 500:

@@ -13,7 +13,7 @@ from provisioning_pipeline.clients import tracing
 from provisioning_pipeline.clients.dagster import DagsterClient
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.http import openapi, problems
-from provisioning_pipeline.http.access import RateLimit, reader
+from provisioning_pipeline.http.access import LimitOfAll, reader
 from provisioning_pipeline.http.health import health_router
 from provisioning_pipeline.http.keys import KeyGuard, either
 from provisioning_pipeline.http.many_requests import ManyRequests, many_router
@@ -87,7 +87,7 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     openapi.install(app, version("provisioning-pipeline"))
     # what is asked for most stands first: routes are tried in turn
     sign_ins = SignIns(settings, resolver)
-    per_member = RateLimit(settings.sign_ins_per_minute, "sign-ins of this member")
+    per_member = LimitOfAll(ledger, settings.sign_ins_per_minute, "sign-ins of this member")
     app.include_router(session_router(resolver, sign_ins, per_member))
     app.include_router(link_router(settings, resolver, sign_ins, per_member))
     app.include_router(tenant_router(settings, Requests(settings, ledger, dagster, stopping), guard))

@@ -51,8 +51,6 @@ def test_each_metric_label_and_value_that_rules_and_board_name_is_one_of_ours(
     named = 0
     for where, expression in expressions():
         for metric, selector in SELECTOR.findall(expression):
-            if metric == "provisioning_clerk_budget_used":
-                continue
             assert metric in answered, f"{where}: there is no metric {metric}"
             for label, values in MATCHER.findall(selector):
                 assert label in answered[metric], f"{where}: {metric} has no label {label}"

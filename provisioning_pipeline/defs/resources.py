@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -39,10 +40,14 @@ class Systems(dg.ConfigurableResource[Any]):
     _at_clerk: dict[str, AtClerk] = PrivateAttr(default_factory=dict)
     _cut: str | None = PrivateAttr(default=None)
     """Why an op of this process did not come to its end."""
+    _has_ended: Callable[[], bool] = PrivateAttr(default=lambda: False)
+    """Whether Dagster says that the run has ended."""
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Systems"]:
         """Hold the run's lock meanwhile: sensors see by it that this process lives."""
+        if context.run is not None and (instance := context.instance) is not None:
+            self._has_ended = partial(_has_ended, instance, context.run.run_id)
         try:
             # without settings the run says so itself, in its first step
             settings = load_settings()
@@ -100,9 +105,14 @@ class Systems(dg.ConfigurableResource[Any]):
         """Take up the run for `work`, over connections of its own.
 
         Raises:
-            dagster.Failure: as `wait`.
+            dagster.Failure: as `wait`, and when the run has ended: a queue may hand out a step of it later.
         """
         settings = self.settings()
+        if self._has_ended():
+            raise dg.Failure(
+                f"The run {run_id} has ended, so this step of it changed nothing. The next run does what is left.",
+                allow_retries=False,
+            )
 
         async def go() -> T:
             async with connect(settings, dry_run=False, known=self._known) as connections:
@@ -163,6 +173,11 @@ def run_lock(settings: Settings, run_id: str) -> Iterator[None]:
         thread.join(timeout=10)
         if not thread.is_alive():
             loop.close()
+
+
+def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
+    run = instance.get_run_by_id(run_id)
+    return run is not None and run.is_finished
 
 
 def _is_canceled(context: dg.InitResourceContext) -> bool:

@@ -249,7 +249,6 @@ DatabaseUser = Annotated[
     ),
 ]
 Email = Annotated[str, _must(lambda text: re.fullmatch(r"[^ ]+@[^ @]+", text), "must be an e-mail address")]
-Folder = Annotated[Path, AfterValidator(lambda path: Path(_path(str(path))))]
 Readers = Literal["owner", "group", "everyone"]
 """Who on this machine may read what this program writes, besides root."""
 Hosts = Annotated[tuple[str, ...], AfterValidator(_hosts)]
@@ -257,6 +256,14 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Names = Annotated[tuple[str, ...], AfterValidator(lambda values: tuple(dict.fromkeys(values)))]
 Place = Annotated[str, AfterValidator(_place)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
+RedisUrl = Annotated[
+    SecretStr,
+    _ONE_LINE,
+    _must(
+        lambda text: re.match(r"(?:redis|rediss|sentinel)://.", text),
+        "must be a URL that starts with redis://, rediss:// or sentinel://",
+    ),
+]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_secret(checked_database_url))]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
 Origin = Annotated[str, AfterValidator(lambda value: value.rstrip("/"))]

@@ -12,6 +12,7 @@ from provisioning_pipeline.settings.program import Settings
 from provisioning_pipeline.settings.sources import ENCODING
 from provisioning_pipeline.settings.types import stripped
 
+EXECUTOR = f"{PREFIX}EXECUTOR"
 _AUTOMATION = f"{PREFIX}AUTOMATION"
 _OF_KUBERNETES = re.compile(r"(?:SERVICE|PORT)(?:_.*)?")
 """It gives each container such variables about a service that is called `provisioning`."""
@@ -23,13 +24,22 @@ def begins_running() -> bool:
 
     Dagster asks as it loads the code, so this never fails. A value that we do not know means no.
     """
+    return _first_of(_AUTOMATION, "running") == "running"
+
+
+def chosen_executor() -> str:
+    """The executor of Dagster's runs, as it stands there: Dagster asks as it loads the code."""
+    return _first_of(EXECUTOR, "in_process")
+
+
+def _first_of(variable: str, default: str) -> str:
     values = (
         stripped(text or "")
         for _, variables in _sources()
         for name, text in variables.items()
-        if name.upper() == _AUTOMATION
+        if name.upper() == variable
     )
-    return next((value for value in values if value), "running") == "running"
+    return next((value for value in values if value), default)
 
 
 def unknown_variables() -> list[str]:

@@ -53,7 +53,7 @@ def files(folder: Path) -> list[str]:
 
 
 def prune_there(fleet: Fleet, folder: Path | str, *, dry_run: bool = False, now: datetime | None = None) -> PrunedFiles:
-    settings = fleet.settings(report_path=folder if isinstance(folder, Path) else Path("nowhere"))
+    settings = fleet.settings(report_path=str(folder) if isinstance(folder, Path) else "nowhere")
     if isinstance(folder, str):
         settings = settings.model_copy(update={"tables_path": folder})
     return prune_files(settings, now=now or datetime.now(UTC), dry_run=dry_run)

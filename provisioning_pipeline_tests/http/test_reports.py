@@ -70,14 +70,14 @@ def finish(fleet: Fleet, run_id: str, report: Path | None) -> None:
 
 @pytest.fixture(scope="module")
 def api(told: Fleet, folder: Path) -> Iterator[Api]:
-    with api_to(told.settings(report_path=folder)) as made:
+    with api_to(told.settings(report_path=str(folder))) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def locked(told: Fleet, folder: Path) -> Iterator[Api]:
     """The same behind a password."""
-    with api_to(told.settings(report_path=folder, report_password=PASSWORD)) as made:
+    with api_to(told.settings(report_path=str(folder), report_password=PASSWORD)) as made:
         yield made
 
 

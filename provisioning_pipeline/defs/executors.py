@@ -81,12 +81,10 @@ def _multiprocess() -> dg.ExecutorDefinition:
 
 
 def _celery() -> dg.ExecutorDefinition:
-    from dagster_celery.executor import CeleryExecutor
-
-    from provisioning_pipeline.defs.celery_arguments import arguments_of
+    from provisioning_pipeline.defs.celery_executor import CeleryWorkers, arguments_of
 
     def made(_context: dg.InitExecutorContext) -> dg.Executor:
-        executor: dg.Executor = CeleryExecutor(RetryMode.ENABLED, **arguments_of(settings_now()))
+        executor: dg.Executor = CeleryWorkers(RetryMode.ENABLED, **arguments_of(settings_now()))
         return executor
 
     return holding_lock(

@@ -4,7 +4,6 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -40,14 +39,12 @@ class Systems(dg.ConfigurableResource[Any]):
     _at_clerk: dict[str, AtClerk] = PrivateAttr(default_factory=dict)
     _cut: str | None = PrivateAttr(default=None)
     """Why an op of this process did not come to its end."""
-    _has_ended: Callable[[], bool] = PrivateAttr(default=lambda: False)
-    """Whether Dagster says that the run has ended."""
+    _instance: dg.DagsterInstance | None = PrivateAttr(default=None)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Systems"]:
         """Hold the run's lock meanwhile: sensors see by it that this process lives."""
-        if context.run is not None and (instance := context.instance) is not None:
-            self._has_ended = partial(_has_ended, instance, context.run.run_id)
+        self._instance = context.instance
         try:
             # without settings the run says so itself, in its first step
             settings = load_settings()
@@ -108,7 +105,8 @@ class Systems(dg.ConfigurableResource[Any]):
             dagster.Failure: as `wait`, and when the run has ended: a queue may hand out a step of it later.
         """
         settings = self.settings()
-        if self._has_ended():
+        run = self._instance.get_run_by_id(run_id) if self._instance else None
+        if run is not None and run.is_finished:
             raise dg.Failure(
                 f"The run {run_id} has ended, so this step of it changed nothing. The next run does what is left.",
                 allow_retries=False,
@@ -173,11 +171,6 @@ def run_lock(settings: Settings, run_id: str) -> Iterator[None]:
         thread.join(timeout=10)
         if not thread.is_alive():
             loop.close()
-
-
-def _has_ended(instance: dg.DagsterInstance, run_id: str) -> bool:
-    run = instance.get_run_by_id(run_id)
-    return run is not None and run.is_finished
 
 
 def _is_canceled(context: dg.InitResourceContext) -> bool:

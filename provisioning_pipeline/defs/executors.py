@@ -9,10 +9,13 @@ from dagster._core.execution.plan.plan import ExecutionPlan
 from dagster._core.execution.retries import RetryMode
 from dagster._core.execution.step_dependency_config import StepDependencyConfig
 
+from provisioning_pipeline.clients.files import is_of_this_machine
 from provisioning_pipeline.defs.resources import run_lock
-from provisioning_pipeline.defs.tables import settings_now
+from provisioning_pipeline.defs.tables import SETTING, settings_now
 from provisioning_pipeline.settings import SettingsError
 from provisioning_pipeline.settings.variables import EXECUTOR
+
+_ON_MACHINES: Final = frozenset({"celery", "k8s"})
 
 
 def executor_of(name: str) -> dg.ExecutorDefinition:
@@ -66,7 +69,13 @@ class _Holding(dg.Executor):
     def execute(
         self, plan_context: PlanOrchestrationContext, execution_plan: ExecutionPlan
     ) -> Iterator[dg.DagsterEvent]:
-        with run_lock(settings_now(), plan_context.run_id):
+        settings = settings_now()
+        if settings.executor in _ON_MACHINES and is_of_this_machine(settings.tables):
+            plan_context.log.warning(
+                f"Steps may be on several machines, and what they hand on lies in {settings.tables}. Where that is no "
+                f"volume that all of them have, let {SETTING} name an object store."
+            )
+        with run_lock(settings, plan_context.run_id):
             yield from self._inner.execute(plan_context, execution_plan)
 
     def __getattr__(self, name: str) -> Any:

@@ -1,5 +1,6 @@
 """Runs whose steps are in other processes and on other machines come to the same end as one in a single process."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -15,7 +16,12 @@ import pytest
 
 from provisioning_pipeline.definitions import build_defs
 from provisioning_pipeline.defs.executors import executor_of
+from provisioning_pipeline.defs.resources import Systems
+from provisioning_pipeline.ledger.runs import runs_at_work
+from provisioning_pipeline.ledger.schema import in_ledger
+from provisioning_pipeline.run.work import Run
 from provisioning_pipeline.settings import SettingsError
+from provisioning_pipeline_tests.defs.dagster_runs import made
 from provisioning_pipeline_tests.defs.machines import BROKER_PASSWORD, Machine, Machines, machines, until
 from provisioning_pipeline_tests.http.api import api_to
 from provisioning_pipeline_tests.world import World, settings_of
@@ -29,14 +35,18 @@ needs_redis = pytest.mark.skipif(
 
 def ended(world: World) -> dict[str, Any]:
     """What a fleet came to, without what differs from one fleet to the next: ids and times."""
-    slugs = [row[0] for row in world.registry("SELECT slug FROM tenant_registry ORDER BY slug")]
     return {
-        "conditions": {slug: world.conditions(slug) for slug in slugs},
-        "members": {slug: world.members(slug) for slug in slugs},
+        "conditions": conditions(world),
+        "members": {slug: world.members(slug) for slug in conditions(world)},
         "workspaces": [(workspace.subdomain, workspace.status, workspace.deleted) for workspace in world.workspaces()],
         "onboarding": world.pending(),
         "runs": world.registry("SELECT ended_as FROM provisioning.run"),
     }
+
+
+def conditions(world: World) -> dict[str, dict[str, tuple[str, str]]]:
+    """What holds for each tenant."""
+    return {row[0]: world.conditions(row[0]) for row in world.registry("SELECT slug FROM tenant_registry")}
 
 
 def done(world: World) -> Counter[tuple[str, str]]:
@@ -132,6 +142,10 @@ def test_a_worker_that_vanishes_in_the_middle_of_a_step_changes_nothing_about_th
     victim = in_the_middle(workers, run)
     shown = subprocess.run(["ps", "-eo", "args", "-ww"], capture_output=True, text=True, check=True).stdout
     victim.vanish()
+    until(lambda: not workers.all[1].is_at_a_step, run)
+    (row,) = world.registry("SELECT run_id FROM provisioning.run")
+    held = asyncio.run(in_ledger(world.settings, lambda ledger: runs_at_work(ledger, [row[0]])))
+    assert held == {row[0]}, "no other run takes it for dead, though no worker is at it"
 
     assert run.ends() == 0, run.said
 
@@ -180,11 +194,35 @@ def test_a_step_that_kills_its_process_fails_the_run_and_the_next_one_finishes(
 
     assert run.ends() != 0
     assert "WorkerLostError" in run.said
-    # Twenty ends an activation that was cut, after a while
-    attempts = iter(range(20))
-    while {states["Ready"] for states in ended(world)["conditions"].values()} != {("True", "AllTrue")}:
-        again = workers.run(f"again-{next(attempts)}")
-        assert again.ends() == 0, again.said
+    again = workers.run("again")
+    assert again.ends() == 0, again.said
+    # a workspace whose activation was cut is taken again once Twenty has ended it
+    attempts = iter(range(100))
+    while world.apply().summary.unwell:
+        next(attempts)
 
     for key in ("conditions", "members", "workspaces", "onboarding"):
         assert ended(world)[key] == undisturbed[key]
+
+
+# --- what protects a run meanwhile --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.FAILURE])
+def test_a_step_of_a_run_that_has_ended_changes_nothing_when_a_queue_hands_it_out_later(
+    base: str, instance: dg.DagsterInstance, status: dg.DagsterRunStatus
+) -> None:
+    run_id = made(instance, status, [])
+    context = dg.build_init_resource_context(instance=instance)
+    begun: list[str] = []
+
+    async def work(run: Run) -> None:
+        begun.append(run.run_id)
+
+    with (
+        Systems().yield_for_execution(context) as systems,
+        pytest.raises(dg.Failure, match=f"The run {run_id} has ended"),
+    ):
+        systems.take_up(run_id, work)
+
+    assert not begun

@@ -1,7 +1,7 @@
 """Assembles what Dagster loads, and does nothing else.
 
-Nothing is reached at import, and of the settings two alone are read: whether sensors and schedules begin switched on,
-and where steps are executed.
+Nothing is reached at import, and of the settings three alone are read: whether sensors and schedules begin switched on,
+where steps are executed, and when a report is old.
 """
 
 import dagster as dg

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from provisioning_pipeline.cli import reference
+from provisioning_pipeline.cli import reference, settings_schema
 from provisioning_pipeline.cli.main import app
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.reasons import BY_CONDITION, meaning, next_step
@@ -14,8 +14,13 @@ from provisioning_pipeline.settings import PREFIX, Settings
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-DOCS = [README, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-EVERY_DOC = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
+DOCS = [
+    README,
+    ROOT / "client" / "README.md",
+    *(ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+EVERY_DOC = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: str(doc.relative_to(ROOT)))
 
 THE_TWO_COMMANDS = [
     "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]' && .venv/bin/provisioning demo",
@@ -29,8 +34,9 @@ THE_TWO_COMMANDS = [
         (reference.CONFIGURATION, reference.configuration),
         (reference.ENV_EXAMPLE, reference.env_example),
         (reference.TROUBLESHOOTING, reference.troubleshooting),
+        (reference.SETTINGS_SCHEMA, settings_schema.rendered),
     ],
-    ids=["configuration.md", ".env.example", "troubleshooting.md"],
+    ids=["configuration.md", ".env.example", "troubleshooting.md", "settings.schema.json"],
 )
 def test_a_generated_file_is_up_to_date(path, render):
     assert path.read_text("utf-8") == render(), "run: python -m provisioning_pipeline.cli.reference"

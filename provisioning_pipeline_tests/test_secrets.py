@@ -32,6 +32,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 CANARIES = {
     "PROVISIONING_REPORT_PASSWORD": "canary-report-password",
     "PROVISIONING_ALERT_WEBHOOK_URL": "http://127.0.0.1:9/canary-hook",
+    "PROVISIONING_ALERT_URLS": '["json://canary-user:canary-notified@127.0.0.1:9/canary"]',
     "PROVISIONING_WEBHOOK_URLS": '["http://127.0.0.1:9/canary-announced"]',
     "PROVISIONING_WEBHOOK_SECRET": "whsec_Y2FuYXJ5LW9mLXRoZS1zaWduaW5nLXNlY3JldA==",
 }

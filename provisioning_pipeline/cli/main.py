@@ -17,6 +17,7 @@ from provisioning_pipeline.cli.exits import (
     configured,
     fail,
 )
+from provisioning_pipeline.cli.extras import needs_sandbox
 from provisioning_pipeline.cli.terminal import Terminal, clean_what_python_prints, say, say_json
 
 app = typer.Typer(
@@ -26,7 +27,6 @@ app = typer.Typer(
     "then provisioning preflight, provisioning plan, provisioning apply.\n\n"
     "Exit codes: 0 all ready, 1 the run itself failed, 2 bad input or settings, 3 done with some tenants not ready.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
@@ -68,8 +68,21 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document on standard output.")]
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"provisioning {version('provisioning-pipeline')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _what_the_terminal_lacks() -> None:
+def _what_the_terminal_lacks(
+    *,
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say the version, and no more.")
+    ] = False,
+) -> None:
     """A letter that the terminal's encoding lacks becomes a question mark, and no error after the work was done."""
     clean_what_python_prints()
     for stream in (sys.stdout, sys.stderr):
@@ -83,20 +96,20 @@ def migrate() -> None:
     """Create our tables (schema `provisioning`) in the registry's database, or bring them up to date."""
     import asyncio
 
-    from provisioning_pipeline.ledger import schema
+    from provisioning_pipeline.ledger import revisions, schema
     from provisioning_pipeline.run.connections import connect
     from provisioning_pipeline.settings import Settings
 
     async def run(settings: Settings) -> tuple[str | None, str]:
         async with connect(settings, dry_run=False) as connections:
             database = connections.ledger.database
-            before = await schema.revision(database)
+            before = await revisions.revision(database)
             await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
             return before, database.where
 
     with configured() as settings:
         before, where = asyncio.run(run(settings))
-        say(f"The ledger in {where} is at revision {schema.HEAD} (was: {before or 'none'}).")
+        say(f"The ledger in {where} is at revision {revisions.HEAD} (was: {before or 'none'}).")
 
 
 @app.command()
@@ -157,6 +170,8 @@ def certify(
     """
     from provisioning_pipeline.cli.certify import Options, certify_and_show
 
+    if not skip_crash_points:
+        needs_sandbox("`provisioning certify` (without --skip-crash-points)")
     options = Options(server, yes, as_json, skip_clerk, skip_crash_points, session_token, tuple(log or ()))
     with configured() as settings:
         code = certify_and_show(settings, options)

@@ -1,8 +1,8 @@
 """Renders the generated documentation: `python -m provisioning_pipeline.cli.reference`.
 
 The package `settings` is the one place where a setting is described, `model/reasons.py` the one where a reason is
-explained: .env.example, and parts of docs/configuration.md and docs/troubleshooting.md, come from there. A test fails
-when a file lags behind its source.
+explained: .env.example, docs/settings.schema.json, and parts of docs/configuration.md and docs/troubleshooting.md,
+come from there. A test fails when a file lags behind its source.
 """
 
 import json
@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from provisioning_pipeline.cli import settings_schema
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.reasons import BY_CONDITION
 from provisioning_pipeline.settings import PREFIX, Settings, TwentyServer
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 ENV_EXAMPLE = ROOT / ".env.example"
 TROUBLESHOOTING = ROOT / "docs" / "troubleshooting.md"
+SETTINGS_SCHEMA = ROOT / "docs" / "settings.schema.json"
 
 
 class Need(StrEnum):
@@ -111,6 +113,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
         "key_requests_per_minute",
     ),
     "Webhooks that leave": ("webhook_urls", "webhook_secret"),
+    "Secret files": ("secrets_dir",),
 }
 _REST = "Runs and reports"
 
@@ -171,6 +174,7 @@ def write() -> None:
     CONFIGURATION.write_text(configuration(), encoding="utf-8")
     ENV_EXAMPLE.write_text(env_example(), encoding="utf-8")
     TROUBLESHOOTING.write_text(troubleshooting(), encoding="utf-8")
+    SETTINGS_SCHEMA.write_text(settings_schema.rendered(), encoding="utf-8")
 
 
 def _renewed(path: Path, begin: str, parts: Iterable[str], end: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, RUN_FAILED, fail
+from provisioning_pipeline.cli.extras import needs_sandbox
 from provisioning_pipeline.cli.terminal import Terminal, plain, say
 from provisioning_pipeline.model.names import first_few
 
@@ -83,8 +84,16 @@ def up(
     dagster_url: Annotated[
         str, typer.Option(help="Where you run `dagster dev`, so that requests over HTTP launch runs there.")
     ] = "http://127.0.0.1:3000",
+    host: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of this machine under which other containers reach the sandbox, too; the env file then is for "
+            "them. Only in a network that is yours alone, as compose.yaml's is."
+        ),
+    ] = None,
 ) -> None:
     """Start the sandbox and keep it running until Ctrl-C."""
+    needs_sandbox("`provisioning sandbox up`")
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
     from provisioning_pipeline.sandbox.twenty.options import TwentyOptions
 
@@ -98,17 +107,23 @@ def up(
             TwentyOptions(version=twenty.value, activation_seconds=activation_seconds, workspace_limit=workspace_limit),
         ),
     )
-    _run(Sandbox(options), options, env_file, Terminal(), dagster_url)
+    _run(Sandbox(options), options, env_file, Terminal(), dagster_url, host)
 
 
 def _run(
-    sandbox: "Sandbox", options: "SandboxOptions", env_file: Path | None, console: "Terminal", dagster_url: str
+    sandbox: "Sandbox",
+    options: "SandboxOptions",
+    env_file: Path | None,
+    console: "Terminal",
+    dagster_url: str,
+    host: str | None,
 ) -> None:
     import signal
     import threading
 
     from provisioning_pipeline.sandbox.envfile import write_env_file
     from provisioning_pipeline.sandbox.postgres import PostgresUnavailableError
+    from provisioning_pipeline.sandbox.sharing import shared
 
     asked_to_stop = threading.Event()
     # Before anything starts: Ctrl-C while starting then stops cleanly too.
@@ -117,7 +132,10 @@ def _run(
     try:
         with sandbox:
             environment = sandbox.environment() | {"PROVISIONING_DAGSTER_URL": dagster_url}
-            with served(environment) as api_url:
+            with ExitStack() as stack:
+                api_url = stack.enter_context(served(environment))
+                if host is not None:
+                    environment = stack.enter_context(shared(sandbox, host)) | {"PROVISIONING_DAGSTER_URL": dagster_url}
                 if env_file is not None:
                     write_env_file(env_file, environment | {"PROVISIONING_API_URL": api_url})
                 _tell(sandbox, options, env_file, console, api_url)
@@ -375,6 +393,7 @@ def demo(
 
     Everything runs on this machine: PostgreSQL, a stand-in Twenty and a stand-in Clerk. No setting is read.
     """
+    needs_sandbox("`provisioning demo`")
     from provisioning_pipeline.cli.applying import apply_and_show
     from provisioning_pipeline.cli.exits import RUN_FAILED, one_sentence
     from provisioning_pipeline.sandbox.sandbox import Sandbox, SandboxOptions
@@ -406,7 +425,7 @@ def settings_from(environment: dict[str, str]) -> "Settings":
     import os
 
     from provisioning_pipeline.settings import PREFIX, load_settings
-    from provisioning_pipeline.settings.environment import PROXIES
+    from provisioning_pipeline.values.environment import PROXIES
 
     for name in [name for name in os.environ if name.startswith(PREFIX) or name.lower() in PROXIES]:
         del os.environ[name]

@@ -22,8 +22,8 @@ def connected(kind: type[C], base_url: str, api_key: str, timeout_seconds: float
     """One of httpx2's clients, for the server at `base_url`.
 
     Raises:
-        ValueError: the URL or the key cannot be one, or the environment names a proxy or certificates that httpx2 cannot
-            use.
+        ValueError: the URL or the key cannot be one, or the environment names a proxy or certificates that httpx2
+            cannot use.
     """
     url = _checked_url(base_url)
     headers = {

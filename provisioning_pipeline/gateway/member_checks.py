@@ -4,15 +4,12 @@ import asyncio
 import logging
 from collections import Counter
 
-from aiolimiter import AsyncLimiter
-from cachetools import TTLCache
-
-from provisioning_pipeline.clients.clerk.client import ClerkClient
-from provisioning_pipeline.clients.concurrency import BURST, WINDOW_SECONDS
-from provisioning_pipeline.clients.transport import CallCounter
+from provisioning_pipeline.clients.clerk.member_reader import MemberReader
+from provisioning_pipeline.clients.remembered import Remembered
+from provisioning_pipeline.gateway.turns import Turns
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import Departure
-from provisioning_pipeline.settings import GatewaySettings
+from provisioning_pipeline.values.sessions import SessionSettings
 
 _LOG = logging.getLogger(__name__)
 _CALLS_PER_CHECK = 2
@@ -20,6 +17,9 @@ _CHECK_SECONDS = 3.0
 _FIRST_REST_SECONDS = 5.0
 _LONGEST_REST_SECONDS = 20.0
 _REMEMBERED = 50_000
+_WINDOW_SECONDS = 10.0
+_BURST = 0.4
+"""Share of the checks that may begin at once; the rest trickles in, so that no window of 10 s sees more than all."""
 
 Standing = Departure | bool
 
@@ -31,21 +31,14 @@ class MemberChecks:
         counts: how checks ended: asked, failed, left out.
     """
 
-    def __init__(self, settings: GatewaySettings, counts: Counter[str]) -> None:
+    def __init__(self, settings: SessionSettings, counts: Counter[str]) -> None:
         self._counts = counts
-        self._clerk = ClerkClient(
-            settings.clerk_base_url,
-            settings.clerk_secret_key,
-            timeout_seconds=_CHECK_SECONDS,
-            dry_run=True,
-            counter=CallCounter(),
-            requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
-            share=settings.clerk_look_share,
-        )
+        self._clerk = MemberReader(settings.clerk_base_url, settings.clerk_secret_key, timeout_seconds=_CHECK_SECONDS)
         half = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / 2
         # sign-ins have a half for themselves, and wait for it: nothing else can use it up
-        self._limits = {certain: _limit(half) for certain in (True, False)}
-        self._active: TTLCache[tuple[str, str], bool] = TTLCache(_REMEMBERED, max(1.0, settings.session_cache_seconds))
+        self._turns = {certain: _turns(half) for certain in (True, False)}
+        self._active: Remembered[tuple[str, str], bool] = Remembered(_REMEMBERED)
+        self._active_seconds = max(1.0, settings.session_cache_seconds)
         self.loop = asyncio.get_running_loop()
         self._no_check_before = 0.0
         self._rest = _FIRST_REST_SECONDS
@@ -53,7 +46,7 @@ class MemberChecks:
 
     async def close(self) -> None:
         """Close the connections to Clerk."""
-        await self._clerk.__aexit__(None, None, None)
+        await self._clerk.close()
 
     async def standing(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
         """How a member is gone, else True: an active member, or False: nothing certain, or Clerk could not be asked.
@@ -71,15 +64,15 @@ class MemberChecks:
         # shielded: one caller who hangs up shall not leave the others without an answer
         found = await asyncio.shield(asking)
         if found is True:
-            self._active[key] = True
+            self._active.keep(key, True, self._active_seconds)
         else:
-            self._active.pop(key, None)
+            self._active.forget(key)
         return found
 
     async def _check(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
         clock = asyncio.get_running_loop().time
-        limit = self._limits[certain]
-        if clock() < self._no_check_before or not await _turn(limit, _CHECK_SECONDS if certain else 0):
+        within = _CHECK_SECONDS if certain else 0.0
+        if clock() < self._no_check_before or not await self._turns[certain].turn(within):
             self._counts["left out"] += 1
             return False
         try:
@@ -99,22 +92,7 @@ class MemberChecks:
         return found
 
 
-async def _turn(limit: AsyncLimiter, seconds: float) -> bool:
-    """Whether it is our turn, after at most so many seconds."""
-    if not seconds and not limit.has_capacity():
-        return False
-    try:
-        async with asyncio.timeout(seconds or None):
-            await limit.acquire()
-    except TimeoutError:
-        return False
-    return True
-
-
-def _limit(calls: float) -> AsyncLimiter:
-    """How many checks may begin, if so many calls may in 10 seconds."""
-    # as the client lets calls through, in bursts of a part of them: a check beyond that would wait in the client, and
-    # every caller with it, until it counts as one that Clerk has not answered
-    at_once = max(1.0, BURST * calls / _CALLS_PER_CHECK)
-    per_second = (1 - BURST) * calls / _CALLS_PER_CHECK / WINDOW_SECONDS
-    return AsyncLimiter(at_once, at_once / per_second)
+def _turns(calls: float) -> Turns:
+    """The turns of checks, if so many calls may begin in 10 seconds: no window of those sees more."""
+    at_once = max(1.0, _BURST * calls / _CALLS_PER_CHECK)
+    return Turns(at_once, (1 - _BURST) * calls / _CALLS_PER_CHECK / _WINDOW_SECONDS)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
 from http import HTTPStatus
@@ -17,6 +17,7 @@ from provisioning_pipeline.http.problems import responses
 from provisioning_pipeline.ledger.fleet import READY_BUCKETS, Fleet, fleet
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.api_key import Scope
+from provisioning_pipeline.model.names import visible
 from provisioning_pipeline.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class FleetFigures(Collector):
     """The fleet as the ledger has it, read at most every five seconds.
 
     Args:
-        settings: for Clerk's budget.
+        settings: for what is allowed, and for the Twenty servers.
         member_checks: by how they ended; counted elsewhere.
     """
 
@@ -87,6 +88,37 @@ class FleetFigures(Collector):
             "state",
         )
         self._last_run = gauge("provisioning_last_run_timestamp_seconds", "When the last run over all tenants ended.")
+        self._runs_begun = gauge("provisioning_run_begun_timestamp_seconds", "When the last run began.", "trigger")
+        self._actions = gauge(
+            "provisioning_run_actions", "What the finished runs did that the ledger remembers.", "trigger"
+        )
+        self._not_ready = gauge(
+            "provisioning_not_ready_since_timestamp_seconds",
+            "For each reason: since when the tenant is not ready that has not been for the longest, and which that is.",
+            "reason",
+            "tenant",
+        )
+        self._oldest_review = gauge(
+            "provisioning_review_pending_since_timestamp_seconds",
+            "Since when the oldest pending review waits for a run; 0: none is pending.",
+        )
+        self._harm_waiting = gauge(
+            "provisioning_harm_waiting_people",
+            "People whose removal or demotion waits for approval, by the last run over all tenants.",
+        )
+        self._certified = gauge(
+            "provisioning_twenty_certified",
+            "Whether the last certification of a Twenty server held, and the server is as it was then.",
+            "server",
+        )
+        self._certified_at = gauge(
+            "provisioning_twenty_certified_timestamp_seconds",
+            "When a Twenty server was last certified; 0: never.",
+            "server",
+        )
+        gauge("provisioning_report_fresh_seconds", "How old the last run over all tenants may be (the setting).").set(
+            settings.report_fresh_hours * 3600
+        )
         self._allowed = gauge(
             "provisioning_clerk_calls_allowed",
             "Calls in 10 s that a run may send to Clerk, and looks at sessions.",
@@ -96,6 +128,7 @@ class FleetFigures(Collector):
         whole = settings.clerk_requests_per_10_seconds
         self._allowed.labels("runs").set(int(whole * settings.clerk_share))
         self._allowed.labels("sessions").set(int(whole * settings.clerk_look_share))
+        self._servers = tuple(server.name for server in settings.servers)
         registry.register(self)
 
     async def read(self) -> None:
@@ -112,18 +145,28 @@ class FleetFigures(Collector):
         self._up.set(1)
         self._ready_seconds = found
         by_state = {(state,): count for state, count in found.tenants.items()}
-        for gauge, counts in (
-            (self._conditions, found.conditions),
-            (self._tenants, by_state),
-            (self._runs, found.runs),
-        ):
+        longest = {(reason, visible(slug)): since for reason, (slug, since) in found.not_ready.items()}
+        certificates = {name: found.certificates.get(name, (0.0, False)) for name in self._servers}
+        by_labels: tuple[tuple[Gauge, Iterable[tuple[tuple[str, ...], float]]], ...] = (
+            (self._conditions, found.conditions.items()),
+            (self._tenants, by_state.items()),
+            (self._runs, found.runs.items()),
+            (self._runs_begun, (((trigger,), begun) for trigger, begun in found.runs_begun.items())),
+            (self._actions, (((trigger,), count) for trigger, count in found.actions.items())),
+            (self._not_ready, longest.items()),
+            (self._certified, (((name,), current) for name, (_, current) in certificates.items())),
+            (self._certified_at, (((name,), at) for name, (at, _) in certificates.items())),
+        )
+        for gauge, counts in by_labels:
             gauge.clear()
-            for labels, count in counts.items():
+            for labels, count in counts:
                 gauge.labels(*labels).set(count)
         self._marked.set(found.marked)
         for state, count in asdict(found.deliveries).items():
             self._deliveries.labels(state).set(count)
         self._last_run.set(found.last_whole_run or 0)
+        self._harm_waiting.set(found.harm_waiting)
+        self._oldest_review.set(found.oldest_review or 0)
         self._calls.set(found.clerk_calls_last_run or 0)
 
     def collect(self) -> list[Metric]:

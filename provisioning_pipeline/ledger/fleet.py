@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.ledger.announcements import Deliveries
 from provisioning_pipeline.ledger.ledger import TENANT_ROW
-from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger, revision
+from provisioning_pipeline.ledger.revisions import has_ledger, revision
+from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.announcement import DeliveryCounts
 from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import SET_ASIDE
+from provisioning_pipeline.model.contract import certificate_from, contract_from
 from provisioning_pipeline.model.lifecycle import REASON_OF, Lifecycle
 
 READY_BUCKETS: tuple[float, ...] = (5, 10, 30, 60, 120, 300, 600, 1800, 3600, 21600, 86400)
@@ -26,9 +28,15 @@ class Fleet:
         runs: (trigger, `finished`, `cut` or `open`) → runs that the ledger remembers.
         last_whole_run: when the last run over all tenants ended, in seconds since 1970; None: there was none.
         clerk_calls_last_run: of the last finished run; None as above.
+        harm_waiting: people whose removal or demotion waits for approval, by the last run over all tenants.
         ready_counts: tenants that became ready within each of `READY_BUCKETS` seconds, and at all.
         ready_seconds_sum: of all of them.
         deliveries: webhooks that have not arrived.
+        not_ready: reason → the tenant that has not been ready for the longest, by its slug, and since when.
+        oldest_review: since when a review is pending; None: none is.
+        runs_begun: trigger → when the last run began.
+        actions: trigger → what the finished runs did.
+        certificates: Twenty server → when it was last certified, and whether that holds for what it is now.
     """
 
     conditions: Mapping[tuple[str, str, str], int]
@@ -37,9 +45,15 @@ class Fleet:
     runs: Mapping[tuple[str, str], int]
     last_whole_run: float | None
     clerk_calls_last_run: int | None
+    harm_waiting: int
     ready_counts: tuple[int, ...]
     ready_seconds_sum: float
     deliveries: DeliveryCounts
+    not_ready: Mapping[str, tuple[str, float]]
+    oldest_review: float | None
+    runs_begun: Mapping[str, float]
+    actions: Mapping[str, int]
+    certificates: Mapping[str, tuple[float, bool]]
 
 
 async def fleet(database: Database) -> Fleet:
@@ -50,7 +64,8 @@ async def fleet(database: Database) -> Fleet:
     (links,) = await database.fetch(
         """
         SELECT count(*) AS every, count(*) FILTER (WHERE l.ready) AS ready,
-               count(*) FILTER (WHERE c.reason = ANY(%s)) AS aside, count(l.marked_at) AS marked
+               count(*) FILTER (WHERE c.reason = ANY(%s)) AS aside, count(l.marked_at) AS marked,
+               extract(epoch FROM min(l.marked_at))::float8 AS oldest_review
         FROM provisioning.tenant_link l
         LEFT JOIN provisioning.condition c ON c.database_name = l.database_name AND c.type = 'Ready'
         """,
@@ -59,7 +74,8 @@ async def fleet(database: Database) -> Fleet:
     runs = await database.fetch(
         """
         SELECT trigger, count(*) AS found,
-               CASE WHEN finished_at IS NOT NULL THEN 'finished' WHEN ended_as = 'cut' THEN 'cut' ELSE 'open' END state
+               CASE WHEN finished_at IS NOT NULL THEN 'finished' WHEN ended_as = 'cut' THEN 'cut' ELSE 'open' END state,
+               extract(epoch FROM max(begun_at))::float8 AS begun, COALESCE(sum(actions), 0)::int AS actions
         FROM provisioning.run
         -- a sign-in or a verification has a row to say who was behind something, and is about no fleet
         WHERE finished_at IS NOT NULL OR record IS NOT NULL
@@ -70,7 +86,9 @@ async def fleet(database: Database) -> Fleet:
         """
         SELECT extract(epoch FROM max(finished_at) FILTER (WHERE record->>'whole' = 'true'))::float8 AS whole,
                (array_agg((record->>'clerk_calls')::int ORDER BY finished_at DESC)
-                   FILTER (WHERE record->>'clerk_calls' ~ '^[0-9]+$'))[1] AS calls
+                   FILTER (WHERE record->>'clerk_calls' ~ '^[0-9]+$'))[1] AS calls,
+               (array_agg(record->'waiting'->>'people' ORDER BY begun_at DESC)
+                   FILTER (WHERE record->>'whole' = 'true'))[1]::int AS waiting
         FROM provisioning.run WHERE finished_at IS NOT NULL
         """
     )
@@ -89,6 +107,15 @@ async def fleet(database: Database) -> Fleet:
         """,
         [list(READY_BUCKETS)],
     )
+    longest = await database.fetch(
+        """
+        SELECT DISTINCT ON (c.reason) c.reason, l.slug, extract(epoch FROM c.since)::float8 AS since
+        FROM provisioning.condition c JOIN provisioning.tenant_link l USING (database_name)
+        WHERE c.type = 'Ready' AND c.status <> 'True' AND NOT c.reason = ANY(%s)
+        ORDER BY c.reason, c.since, l.slug
+        """,
+        [sorted(SET_ASIDE)],
+    )
     return Fleet(
         conditions={(row["type"], row["status"], row["reason"]): row["found"] for row in conditions},
         tenants={
@@ -100,10 +127,40 @@ async def fleet(database: Database) -> Fleet:
         runs={(row["trigger"], row["state"]): row["found"] for row in runs},
         last_whole_run=last[0]["whole"],
         clerk_calls_last_run=last[0]["calls"],
+        harm_waiting=last[0]["waiting"] or 0,
         ready_counts=(*ready["counts"], ready["every"]),
         ready_seconds_sum=float(ready["sum"]),
         deliveries=await Deliveries(database).counts(),
+        not_ready={row["reason"]: (row["slug"], row["since"]) for row in longest},
+        oldest_review=links["oldest_review"],
+        # rows of one trigger differ in their state
+        runs_begun={row["trigger"]: row["begun"] for row in sorted(runs, key=lambda row: row["begun"])},
+        actions={row["trigger"]: row["actions"] for row in runs if row["state"] == "finished"},
+        certificates=await _certificates(database),
     )
+
+
+async def _certificates(database: Database) -> dict[str, tuple[float, bool]]:
+    rows = await database.fetch(
+        """
+        SELECT DISTINCT ON (c.server) c.server, extract(epoch FROM c.certified_at)::float8 AS at, c.holds,
+               CASE WHEN seen.fingerprint <> c.fingerprint THEN c.report END AS then, seen.contract AS now
+        FROM provisioning.certificate c
+        LEFT JOIN LATERAL (
+            SELECT fingerprint, contract FROM provisioning.server_contract
+            WHERE server = c.server ORDER BY checked_at DESC, fingerprint LIMIT 1
+        ) seen ON true
+        ORDER BY c.server, c.certified_at DESC, c.id DESC
+        """
+    )
+    return {row["server"]: (row["at"], row["holds"] and _is_as_certified(row)) for row in rows}
+
+
+def _is_as_certified(row: Row) -> bool:
+    if row["then"] is None:
+        return True
+    contract = certificate_from(row["then"]).contract
+    return contract is None or contract.agrees_with(contract_from(row["now"]))
 
 
 async def link_counts(database: Database) -> Row:

@@ -9,7 +9,9 @@ class Session:
     """What a verified session token says.
 
     Args:
-        user_id, session_id, organization_id: at Clerk.
+        user_id: at Clerk, like the two that follow.
+        session_id: of the sign-in that issued it.
+        organization_id: the one that is active in it.
         role: of the user in that organization, as Clerk's Backend API writes it (`org:admin`).
         issuer: Clerk's Frontend API that signed it.
         expires_at: seconds since 1970.
@@ -33,10 +35,14 @@ class WorkspaceContext:
 
     Args:
         tenant: its slug; its database name where another tenant has that slug, too.
-        workspace_id, workspace_url: at Twenty.
+        database_name: the tenant's identity.
+        server: name of its Twenty server in the settings.
+        workspace_id: at Twenty.
+        workspace_url: where its members sign in.
         twenty_user_id: of the member; None for a member at Clerk that no run has added yet. Never None behind
             `ClerkWorkspaceMiddleware`.
         role: label of the role in Twenty that the role at Clerk stands for.
+        session: what the token says.
     """
 
     tenant: str

@@ -1,8 +1,9 @@
-"""What an alert says, when there is news to tell, and how it looks as a Slack message."""
+"""What an alert says, when there is news to tell, and how it looks as a Slack message or as plain text."""
 
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from html import unescape
 from typing import Any
 
 from provisioning_pipeline.model.condition import Reason
@@ -20,6 +21,7 @@ _MOST_BLOCKS = 50
 _DAY_SECONDS = 86_400.0
 _CALLS_EVERYBODY = re.compile(r"(?<![\w.+-])@(?=(?:channel|here|everyone|all)\b)", re.IGNORECASE)
 """In plain text; Mattermost and others that take the same JSON go by it."""
+_LINK = re.compile(r"<([^|<>]+)\|([^<>]+)>")
 _LOOK_AT_CHECKS = (
     "Every tenant is either ready or deliberately excluded. Next: look at what the check found, in Dagster beside its "
     "asset."
@@ -139,6 +141,13 @@ def payload(alert: Alert) -> dict[str, Any]:
         # verbatim: otherwise Slack looks for addresses, channels and people in plain words, too
         "blocks": [{"type": "section", "text": {"type": "mrkdwn", "text": text, "verbatim": True}} for text in shown],
     }
+
+
+def plain_text(alert: Alert) -> tuple[str, str]:
+    """The same headline and paragraphs for places that know no mrkdwn."""
+    texts = (alert.headline, "\n\n".join(alert.paragraphs))
+    headline, body = (unescape(_LINK.sub(r"\2: \1", text)) for text in texts)
+    return headline, body
 
 
 def escaped(text: str) -> str:

@@ -23,6 +23,8 @@ from provisioning_pipeline.run.work import PHASES, Totals
 from provisioning_pipeline.settings import PREFIX, Settings
 from provisioning_pipeline.steps.scope import Server
 
+_SECRET_WITHIN = frozenset({"twenty_servers", "webhook_urls", "alert_urls"})
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -270,7 +272,7 @@ def shown(settings: Settings) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        if not isinstance(value, SecretStr) and name not in ("twenty_servers", "webhook_urls"):
+        if not isinstance(value, SecretStr) and name not in _SECRET_WITHIN:
             found[f"{PREFIX}{name.upper()}"] = _as_set(value)
     for server in settings.servers:
         rules = f", capacity {server.capacity or 'unlimited'}" + (

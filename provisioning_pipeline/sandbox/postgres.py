@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -144,6 +145,14 @@ class SandboxPostgres:
         with self.connect(database) as connection:
             cursor = connection.execute(query, params)
             return cursor.fetchall() if cursor.description else []
+
+    def require_passwords(self) -> None:
+        """Take connections over TCP by password alone, from now on; before, whatever comes over loopback is trusted."""
+        password = sql.SQL("ALTER ROLE postgres PASSWORD {}").format(sql.Literal(self._password))
+        self.execute("postgres", password)
+        rules = self._cluster / "pg_hba.conf"
+        rules.write_text(re.sub(r"(?m)^(host\b.*\s)trust$", r"\1scram-sha-256", rules.read_text()))
+        self.execute("postgres", "SELECT pg_reload_conf()")
 
     def databases(self) -> set[str]:
         """Names of all databases but the two built-in templates."""

@@ -1,4 +1,4 @@
-"""Who gets webhooks about what becomes of tenants, and by which secret they know that it is us."""
+"""What leaves unasked: webhooks about what becomes of tenants, the secret that signs them, and alerts for people."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,12 +7,13 @@ from functools import cached_property
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from provisioning_pipeline.settings import types as kinds
-from provisioning_pipeline.settings.faults import PREFIX
 from provisioning_pipeline.settings.gateway import GatewaySettings
+from provisioning_pipeline.values.faults import PREFIX
+from provisioning_pipeline.values.urls import encrypted
 
 
 class AnnouncingSettings(GatewaySettings):
-    """The settings of webhooks that leave."""
+    """The settings of webhooks that leave, and of alerts."""
 
     webhook_secret: kinds.SigningSecret | None = Field(
         default=None,
@@ -27,6 +28,18 @@ class AnnouncingSettings(GatewaySettings):
         validate_default=True,
         examples=['["https://tenants.example.com/webhooks/provisioning"]'],
     )
+    alert_webhook_url: kinds.SecretHttpUrl | None = Field(
+        default=None,
+        description="Where alerts are posted: an incoming webhook of Slack, or of anything that takes the same JSON. "
+        "Without it, and without PROVISIONING_ALERT_URLS, no alert leaves.",
+        examples=["https://hooks.slack.com/services/..."],
+    )
+    alert_urls: tuple[kinds.SecretUrl, ...] = Field(
+        default=(),
+        description="Where alerts go besides, as a JSON list of URLs that apprise takes: e-mail, Teams, PagerDuty and "
+        "many others. Needs the extra `apprise`.",
+        examples=['["mailtos://user:password@example.com?to=ops@example.com"]'],
+    )
 
     @field_validator("webhook_urls", mode="after")
     @classmethod
@@ -36,7 +49,7 @@ class AnnouncingSettings(GatewaySettings):
             message = f"needs {PREFIX}WEBHOOK_SECRET: who receives a webhook has to know that it is ours"
             raise ValueError(message)
         for url in urls:
-            kinds.encrypted(url.get_secret_value(), but_for=info.data.get("allow_http_hosts", ()))
+            encrypted(url.get_secret_value(), but_for=info.data.get("allow_http_hosts", ()))
         return tuple(dict.fromkeys(urls))
 
     @cached_property

@@ -6,7 +6,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from provisioning_pipeline.settings import types as kinds
 from provisioning_pipeline.settings.announcing import AnnouncingSettings
-from provisioning_pipeline.settings.faults import PREFIX
+from provisioning_pipeline.values.faults import PREFIX
 
 
 class ExecutingSettings(AnnouncingSettings):

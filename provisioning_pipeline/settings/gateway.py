@@ -1,15 +1,18 @@
 """What it takes to find a Clerk session's workspace, and no more: a gateway needs no key to Twenty."""
 
+from dataclasses import fields
 from typing import Any
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import registry_status
+from provisioning_pipeline.model.registry import registry_status
 from provisioning_pipeline.settings import types as kinds
-from provisioning_pipeline.settings.faults import PREFIX
-from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment
+from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment, SecretFiles, secrets_folder
+from provisioning_pipeline.values.faults import PREFIX
+from provisioning_pipeline.values.sessions import LONGEST_CACHE_SECONDS, ONLY_ONE_ISSUER, TABLE, SessionSettings
+from provisioning_pipeline.values.urls import encrypted
 
 
 class GatewaySettings(BaseSettings):
@@ -29,13 +32,19 @@ class GatewaySettings(BaseSettings):
         allow_inf_nan=False,
     )
 
+    secrets_dir: kinds.Folder | None = Field(
+        default=None,
+        description="Folder of files that hold settings, one each, called like their variables, in capitals or not: "
+        "as Docker and Kubernetes mount secrets. The environment and `.env` go before it.",
+        examples=["/run/secrets"],
+    )
     registry_url: kinds.PostgresUrl = Field(
         description="The tenant manager's database; our own schema `provisioning` lives there too.",
         examples=["postgresql://provisioning:secret@db.example.com:5432/tenant_manager"],
     )
     registry_table: str = Field(
         default="tenant_registry",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
+        pattern=TABLE,
         description="The tenant manager's table, with its schema if that is not on the search path.",
         examples=["public.tenant_registry"],
     )
@@ -103,7 +112,7 @@ class GatewaySettings(BaseSettings):
     session_cache_seconds: float = Field(
         default=30.0,
         ge=0,
-        le=300,
+        le=LONGEST_CACHE_SECONDS,
         description="How long we remember a member's workspace. So long may a session that was just ended at Clerk, "
         "or a tenant that was just suspended, get through, where its token has not expired before (they live 60 s); a "
         "member who was just removed for twice as long.",
@@ -127,11 +136,13 @@ class GatewaySettings(BaseSettings):
         init_settings: PydanticBaseSettingsSource,
         env_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # ours reads the same
         dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # its folder is a setting here
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment goes before the file; both are read in the same way."""
-        file = dotenv_settings.env_file if isinstance(dotenv_settings, DotEnvSettingsSource) else None
-        return init_settings, Environment(settings_cls), DotEnv(settings_cls, env_file=file), file_secret_settings
+        """The environment goes before the file, and that before the folder of secrets; all are read in the same way."""
+        path = dotenv_settings.env_file if isinstance(dotenv_settings, DotEnvSettingsSource) else None
+        environment, file = Environment(settings_cls), DotEnv(settings_cls, env_file=path)
+        folder = secrets_folder(environment, file)
+        return init_settings, environment, file, SecretFiles(settings_cls, secrets_dir=folder)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -142,8 +153,13 @@ class GatewaySettings(BaseSettings):
     @classmethod
     def _clerk_encrypted(cls, url: str, info: ValidationInfo) -> str:
         # the field of the exceptions stands before all fields of URLs, so that it is known here
-        kinds.encrypted(url, but_for=info.data.get("allow_http_hosts", ()))
+        encrypted(url, but_for=info.data.get("allow_http_hosts", ()))
         return url
+
+    @property
+    def sessions(self) -> SessionSettings:
+        """Those that finding a session's workspace takes, in plain values."""
+        return SessionSettings(**{one.name: _plain(getattr(self, one.name)) for one in fields(SessionSettings)})
 
     @property
     def excluded_statuses(self) -> frozenset[str]:
@@ -160,6 +176,9 @@ class GatewaySettings(BaseSettings):
     def _one_issuer(cls, url: str | None, info: ValidationInfo) -> str | None:
         # keys of one address would sign for every issuer
         if url is not None and len(info.data.get("clerk_issuers", ())) > 1:
-            message = f"only with one issuer: with several, {PREFIX}CLERK_ISSUERS say where their keys are"
-            raise ValueError(message)
+            raise ValueError(ONLY_ONE_ISSUER)
         return url
+
+
+def _plain(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

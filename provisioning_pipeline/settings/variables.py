@@ -1,4 +1,4 @@
-"""Variables as they stand in the environment and in `.env`, read past the settings and whatever state those are in."""
+"""Variables as they stand in the environment, `.env` and secret files, read past the settings, whatever their state."""
 
 import os
 import re
@@ -6,16 +6,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Annotated
 
-from provisioning_pipeline.settings.faults import PREFIX
+from pydantic import TypeAdapter, ValidationError
+
 from provisioning_pipeline.settings.program import Settings
-from provisioning_pipeline.settings.sources import ENCODING
-from provisioning_pipeline.settings.types import stripped
+from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment, secrets_folder
+from provisioning_pipeline.values.faults import PREFIX
+from provisioning_pipeline.values.texts import stripped
 
 EXECUTOR = f"{PREFIX}EXECUTOR"
-_AUTOMATION = f"{PREFIX}AUTOMATION"
-_OF_KUBERNETES = re.compile(r"(?:SERVICE|PORT)(?:_.*)?")
-"""It gives each container such variables about a service that is called `provisioning`."""
+_FRESH_HOURS = Settings.model_fields["report_fresh_hours"]
+_OF_KUBERNETES = re.compile(r"(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_.+)?)?)")
+"""It gives each container such variables about a service that is called `provisioning` or `provisioning-…`."""
 _ALIKE = 0.8
 
 
@@ -24,22 +27,23 @@ def begins_running() -> bool:
 
     Dagster asks as it loads the code, so this never fails. A value that we do not know means no.
     """
-    return _first_of(_AUTOMATION, "running") == "running"
+    return (_value("AUTOMATION") or "running") == "running"
 
 
 def chosen_executor() -> str:
     """The executor of Dagster's runs, as it stands there: Dagster asks as it loads the code."""
-    return _first_of(EXECUTOR, "in_process")
+    return _value("EXECUTOR") or "in_process"
 
 
-def _first_of(variable: str, default: str) -> str:
-    values = (
-        stripped(text or "")
-        for _, variables in _sources()
-        for name, text in variables.items()
-        if name.upper() == variable
-    )
-    return next((value for value in values if value), default)
+def report_fresh_hours() -> float:
+    """PROVISIONING_REPORT_FRESH_HOURS, for what Dagster shows of the report.
+
+    Dagster asks as it loads the code, so this never fails. In place of a value that is none, the default holds.
+    """
+    try:
+        return TypeAdapter(Annotated[float, _FRESH_HOURS]).validate_strings(_value("REPORT_FRESH_HOURS"))
+    except ValidationError:
+        return float(_FRESH_HOURS.default)
 
 
 def unknown_variables() -> list[str]:
@@ -52,12 +56,23 @@ def unknown_variables() -> list[str]:
     for where, variables in _sources():
         for name in sorted(variables):
             upper = name.upper()
-            if upper in known or not upper.startswith(PREFIX) or _OF_KUBERNETES.fullmatch(upper.removeprefix(PREFIX)):
+            if upper in known or not _is_ours(name) or _OF_KUBERNETES.fullmatch(upper.removeprefix(PREFIX)):
                 continue
             meant = get_close_matches(upper, known, n=1, cutoff=_ALIKE)
             question = f" Is {meant[0]} meant?" if meant else " docs/configuration.md has them all."
             lines.append(f"{where}{name} is no setting, so it is ignored.{question}")
     return lines
+
+
+def _value(name: str) -> str:
+    """What the environment says, else `.env`; empty where neither does."""
+    values = (
+        stripped(text or "")
+        for _, variables in _sources()
+        for found, text in variables.items()
+        if found.upper() == PREFIX + name
+    )
+    return next(filter(None, values), "")
 
 
 def _sources() -> Iterator[tuple[str, Mapping[str, str | None]]]:
@@ -70,3 +85,14 @@ def _sources() -> Iterator[tuple[str, Mapping[str, str | None]]]:
     with suppress(OSError, ValueError):
         found = dotenv_values(file, encoding=ENCODING) if file.is_file() else {}
     yield f"{file}: ", found
+    folder: Path | None = None
+    secrets: Mapping[str, str] = {}
+    with suppress(OSError, ValueError):
+        folder = secrets_folder(Environment(Settings), DotEnv(Settings))
+        files = sorted(folder.iterdir()) if folder else ()
+        secrets = {file.name: file.read_text(encoding=ENCODING) for file in files if _is_ours(file.name)}
+    yield f"{folder}/", secrets
+
+
+def _is_ours(name: str) -> bool:
+    return name.upper().startswith(PREFIX)

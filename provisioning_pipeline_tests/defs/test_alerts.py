@@ -1,5 +1,7 @@
 """Alerts: what reaches a real webhook of failed runs and checks, what never does, and what a tick remembers."""
 
+import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -220,6 +222,30 @@ def test_without_a_webhook_a_tick_says_how_to_turn_alerts_on_and_nothing_piles_u
         monkeypatch.setenv("PROVISIONING_ALERT_WEBHOOK_URL", receiver.url)
         of_runs.tick()
         assert receiver.received == []
+
+
+def test_places_of_apprise_get_the_same_words_and_what_misses_them_is_told_once(
+    of_runs: Sensor, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    with receiving() as place:
+        json_url = f"json://127.0.0.1:{place.server_port}/{SECRET}?overflow=split"
+        monkeypatch.setenv("PROVISIONING_ALERT_URLS", json.dumps([json_url, f"nothing-known://{SECRET}"]))
+        run_id = failed(of_runs.instance)
+        told = of_runs.tick()
+
+        (posted,), (notified,) = receiver.received, place.received
+        assert posted["text"].splitlines()[0] == notified["title"] == "reconcile_tenants failed"
+        assert notified["message"].startswith("fail: Clerk is away.\n\n*ServerFull*, 2 tenants: beta, gamma\nNext: ")
+        assert notified["message"].endswith(f"Run {run_id[:8]}: https://dagster.test/runs/{run_id}")
+        assert "Not everywhere: number 2 (nothing-known) is no URL that apprise takes. Check PROV" in told
+
+        receiver.status = place.status = 503
+        failed(of_runs.instance, "Twenty is away.")
+        told = of_runs.fails()
+        assert "The alert was not sent: the webhook answered HTTP 503. Check PROVISIONING_ALERT_WEBHOOK_URL; " in told
+        assert "number 1 (json) did not take it; number 2 (nothing-known) is no URL" in told
+        assert SECRET not in caplog.text + told
 
 
 def test_a_ledger_that_is_away_does_not_keep_the_alert_back(of_runs: Sensor, receiver: Receiver, fleet: Fleet) -> None:

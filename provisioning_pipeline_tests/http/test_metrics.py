@@ -2,12 +2,17 @@
 
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from psycopg.types.json import Jsonb
 
+from provisioning_pipeline.clients.twenty.contract import KNOWN
 from provisioning_pipeline.http import metrics as figures
+from provisioning_pipeline.model.contract import Certificate, Contract
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline_tests.http.services import PROBLEM, Tenants, caller, key_of, serving, tenants_in
@@ -69,7 +74,14 @@ def test_the_fleet_as_the_ledger_has_it(url: str, tenants: Tenants) -> None:
         "INSERT INTO provisioning.run (run_id, trigger, record)"
         " VALUES ('planned', 'tenant-manager', '{}'), ('a sign-in', 'session', NULL)"
     )
-    tenants.sql("UPDATE provisioning.tenant_link SET marked_at = now() WHERE database_name = %s", unwell)
+    tenants.sql("UPDATE provisioning.tenant_link SET marked_at = to_timestamp(1e9) WHERE database_name = %s", unwell)
+    tenants.sql("UPDATE provisioning.condition SET since = to_timestamp(2e9) WHERE reason = 'ServerFull'")
+    tenants.looked("longer", tenants.add("longer"), ready=False)
+    tenants.sql("UPDATE provisioning.condition SET since = to_timestamp(1e9) WHERE run_id = 'longer'")
+    tenants.sql(
+        """UPDATE provisioning.run SET record = record || '{"waiting": {"name": "plan-x", "people": 5}}',"""
+        " begun_at = to_timestamp(3e9) WHERE run_id = 'longer'"
+    )
     tenants.sql(
         "UPDATE provisioning.tenant_link SET created_at = now() - interval '40 seconds' WHERE database_name = %s", ready
     )
@@ -82,12 +94,19 @@ def test_the_fleet_as_the_ledger_has_it(url: str, tenants: Tenants) -> None:
     found = samples(read(url))
 
     assert value(found, "provisioning_ledger_up") == 1
-    for state in ("ready", "unwell", "aside"):
-        assert value(found, "provisioning_tenants", state=state) == 1
+    for state, count in (("ready", 1), ("unwell", 2), ("aside", 1)):
+        assert value(found, "provisioning_tenants", state=state) == count
     assert value(found, "provisioning_tenants_marked") == 1
-    assert value(found, "provisioning_conditions", type="Ready", status="False", reason="ServerFull") == 1
+    assert value(found, "provisioning_conditions", type="Ready", status="False", reason="ServerFull") == 2
     assert value(found, "provisioning_conditions", type="Ready", status="True", reason="AllTrue") == 1
-    assert value(found, "provisioning_runs", trigger="sensor", state="finished") == 3
+    # one for each reason, and none for what is excluded
+    longest = {labels: at for (name, labels), at in found.items() if name.startswith("provisioning_not_ready_since")}
+    assert longest == {(("reason", "ServerFull"), ("tenant", "longer")): 1e9}
+    assert value(found, "provisioning_review_pending_since_timestamp_seconds") == 1e9
+    assert value(found, "provisioning_harm_waiting_people") == 5
+    assert value(found, "provisioning_runs", trigger="sensor", state="finished") == 4
+    assert value(found, "provisioning_run_actions", trigger="sensor") == 12
+    assert value(found, "provisioning_run_begun_timestamp_seconds", trigger="sensor") == 3e9
     assert value(found, "provisioning_runs", trigger="tenant-manager", state="open") == 1
     assert value(found, "provisioning_runs", trigger="session", state="open") is None
     assert value(found, "provisioning_clerk_calls_last_run") == 7
@@ -118,6 +137,43 @@ def test_an_empty_fleet_has_figures_too(url: str) -> None:
     assert value(found, "provisioning_ledger_up") == 1
     assert value(found, "provisioning_tenants", state="ready") == 0
     assert value(found, "provisioning_tenant_ready_seconds_count") == 0
+    assert value(found, "provisioning_review_pending_since_timestamp_seconds") == 0
+    assert value(found, "provisioning_harm_waiting_people") == 0
+    assert value(found, "provisioning_twenty_certified", server="twenty") == 0
+    assert value(found, "provisioning_twenty_certified_timestamp_seconds", server="twenty") == 0
+
+
+def test_a_certificate_holds_until_the_server_answers_otherwise(url: str, tenants: Tenants) -> None:
+    contract = replace(KNOWN["2.33"], onboarding=None)
+    certificate = Certificate(
+        "twenty", "https://crm.test", "2.33.0", contract, datetime.now(UTC), 1.0, (), (), (), (), ()
+    )
+
+    def certify(of: Certificate, seconds: int) -> None:
+        tenants.sql(
+            "INSERT INTO provisioning.certificate (server, version, fingerprint, holds, report, certified_at)"
+            " VALUES ('twenty', '2.33.0', %s, %s, %s, to_timestamp(%s))",
+            *(contract.fingerprint, of.holds, Jsonb(of.as_json()), seconds),
+        )
+
+    def see(now: Contract) -> None:
+        tenants.sql(
+            "INSERT INTO provisioning.server_contract (server, fingerprint, contract) VALUES ('twenty', %s, %s)",
+            *(now.fingerprint, Jsonb(now.as_json())),
+        )
+
+    def certified() -> tuple[float | None, float | None]:
+        found = samples(read(url))
+        at = value(found, "provisioning_twenty_certified_timestamp_seconds", server="twenty")
+        return value(found, "provisioning_twenty_certified", server="twenty"), at
+
+    certify(certificate, 1000)
+    assert certified() == (1, 1000)
+    # its steps could not be read the first time: nothing is otherwise
+    see(KNOWN["2.33"])
+    assert certified() == (1, 1000)
+    see(replace(contract, operations=frozenset({"something else"})))
+    assert certified() == (0, 1000)
 
 
 def test_what_clerk_allows(tenants: Tenants) -> None:

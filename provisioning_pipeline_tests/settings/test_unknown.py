@@ -1,4 +1,4 @@
-"""Variables as they stand: those that look like settings and are none, and whether automation begins."""
+"""Variables as they stand: unknown ones, and what Dagster asks for as it loads the code."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 import typer
 
 from provisioning_pipeline.cli.exits import configured
-from provisioning_pipeline.settings.variables import begins_running, unknown_variables
+from provisioning_pipeline.settings.variables import begins_running, report_fresh_hours, unknown_variables
 
 SECRET = "c4nary-s3cret"
 
@@ -18,6 +18,7 @@ SECRET = "c4nary-s3cret"
         ("PROVISIONING_REGISTRY_EXCLUDED_STATUS", "PROVISIONING_REGISTRY_EXCLUDED_STATUSES"),
         ("PROVISIONING_CLERK_SECRETKEY", "PROVISIONING_CLERK_SECRET_KEY"),
         ("provisioning_adopt_database", "PROVISIONING_ADOPT_DATABASES"),
+        ("PROVISIONING_SERVICE_MEMBER_NAM", "PROVISIONING_SERVICE_MEMBER_NAME"),
     ],
 )
 def test_a_misspelt_variable_is_named_with_the_setting_that_is_meant(
@@ -35,6 +36,8 @@ def test_a_misspelt_variable_is_named_with_the_setting_that_is_meant(
         "PROVISIONING_SERVICE_PORT_HTTP",
         "PROVISIONING_PORT",
         "PROVISIONING_PORT_8000_TCP_ADDR",
+        "PROVISIONING_API_SERVICE_HOST",
+        "PROVISIONING_API_PORT_80_TCP",
         "XPROVISIONING_MEMBERS_GON",
     ],
 )
@@ -80,3 +83,14 @@ def test_whether_automation_begins_is_read_whatever_state_the_settings_are_in(
     if in_file is not None:
         Path(".env").write_bytes(in_file if isinstance(in_file, bytes) else in_file.encode())
     assert begins_running() is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "hours"), [(None, 3), ("", 3), (" 12 ", 12), ("0.5", 0.5), ("0", 3), ("-1", 3), ("soon", 3), ("1e9", 3)]
+)
+def test_when_a_report_is_old_is_read_whatever_state_the_settings_are_in(
+    text: str | None, hours: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if text is not None:
+        monkeypatch.setenv("PROVISIONING_REPORT_FRESH_HOURS", text)
+    assert report_fresh_hours() == hours

@@ -10,8 +10,8 @@ from typing import Any
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
-from pydantic import SecretStr
 
+from provisioning_pipeline.clients.notification import notify
 from provisioning_pipeline.clients.webhook import NotPosted, post
 from provisioning_pipeline.defs.automation import SENSORS
 from provisioning_pipeline.defs.onboarding.ops import repair_onboarding_by_hand, verify
@@ -30,6 +30,7 @@ from provisioning_pipeline.report.alert import (
     news_of_checks,
     of_run,
     payload,
+    plain_text,
 )
 from provisioning_pipeline.report.summary import TenantLine
 from provisioning_pipeline.run.conclude import tenants
@@ -39,7 +40,10 @@ _TIMEOUT_SECONDS = 10.0
 _DAY_SECONDS = 86_400
 _FAILURES_READ = 25
 _PAGE = 100
-_OFF = f"No alert leaves: set {PREFIX}ALERT_WEBHOOK_URL to an incoming webhook of Slack to turn alerts on."
+_OFF = (
+    f"No alert leaves: set {PREFIX}ALERT_WEBHOOK_URL to an incoming webhook of Slack, or {PREFIX}ALERT_URLS to URLs of "
+    "apprise, to turn alerts on."
+)
 
 
 class AlertNotSent(dg.DagsterError):
@@ -55,7 +59,7 @@ class AlertNotSent(dg.DagsterError):
     minimum_interval_seconds=10,
     default_status=SENSORS,
     description="Posts one message about a run that failed: why, which tenants are not ready by reason, and what "
-    "comes next. A job that fails again in the same way is reported once a day. Without a webhook it skips.",
+    "comes next. A job that fails again in the same way is reported once a day. With nowhere to post it skips.",
 )
 def run_failed_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason:
     """Tell people, once per way of failing, job and day.
@@ -63,15 +67,15 @@ def run_failed_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason:
     Any answer ends the tick after this run: no run is reported twice because a later one's post fails.
     """
     settings = _settings()
-    if settings.alert_webhook_url is None:
+    if not _leave(settings):
         return dg.SkipReason(_OFF)
     run = context.dagster_run
     run_id, job = run.run_id, run.job_name
     causes = _causes(context.instance, run_id)
     if _was_reported_today(context.instance, run, causes):
         return dg.SkipReason(f"Run {run_id} of {job} failed like one of today's that was reported already.")
-    _post(settings.alert_webhook_url, of_run(FailedRun(job, run_id, causes), _lines(settings), settings.dagster_url))
-    return dg.SkipReason(f"Reported that run {run_id} of {job} failed.")
+    missed = _send(settings, of_run(FailedRun(job, run_id, causes), _lines(settings), settings.dagster_url))
+    return dg.SkipReason(f"Reported that run {run_id} of {job} failed.{missed}")
 
 
 @dg.sensor(
@@ -79,12 +83,12 @@ def run_failed_alert(context: dg.RunFailureSensorContext) -> dg.SkipReason:
     minimum_interval_seconds=60,
     default_status=SENSORS,
     description="Posts one message when checks begin to fail, when what they say gets worse, once a day while they "
-    "fail, and when they pass again. A tick without a new evaluation is one query. Without a webhook it skips.",
+    "fail, and when they pass again. A tick without a new evaluation is one query. With nowhere to post it skips.",
 )
 def check_failed_alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Tell people what they do not know yet; what was reported is the cursor."""
     settings = _settings()
-    if settings.alert_webhook_url is None:
+    if not _leave(settings):
         return dg.SkipReason(_OFF)
     seen, reported = _cursor(context.cursor)
     records = _evaluated(context)
@@ -97,10 +101,11 @@ def check_failed_alert(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     alert, reported = news_of_checks(
         reported, failed, passed, _lines(settings) if failed else (), now=now, dagster_url=settings.dagster_url
     )
-    if alert is not None:
-        _post(settings.alert_webhook_url, alert)
+    missed = _send(settings, alert) if alert else ""
     context.update_cursor(json.dumps({"seen": numbers, "told": asdict(reported)}))
-    return dg.SkipReason(f"Reported: {alert.headline}." if alert else f"{len(failed)} checks fail; people know.")
+    return dg.SkipReason(
+        f"Reported: {alert.headline}.{missed}" if alert else f"{len(failed)} checks fail; people know."
+    )
 
 
 def _settings() -> Settings:
@@ -110,13 +115,28 @@ def _settings() -> Settings:
         raise AlertNotSent(str(error)) from None
 
 
-def _post(url: SecretStr, alert: Alert) -> None:
-    try:
-        post(url, payload(alert), timeout_seconds=_TIMEOUT_SECONDS)
-    except NotPosted as error:
-        raise AlertNotSent(
-            f"The alert was not sent: {error}. Check {PREFIX}ALERT_WEBHOOK_URL; the next tick tries again."
-        ) from None
+def _leave(settings: Settings) -> bool:
+    return settings.alert_webhook_url is not None or bool(settings.alert_urls)
+
+
+def _send(settings: Settings, alert: Alert) -> str:
+    """Send it everywhere; a sentence about the places that did not take it while others did, or nothing.
+
+    It is not sent again for those: the others would get it with every tick.
+    """
+    missed: list[str] = []
+    if settings.alert_webhook_url is not None:
+        try:
+            post(settings.alert_webhook_url, payload(alert), timeout_seconds=_TIMEOUT_SECONDS)
+        except NotPosted as error:
+            missed.append(f"{error}. Check {PREFIX}ALERT_WEBHOOK_URL")
+    refused = notify(settings.alert_urls, *plain_text(alert), http_hosts=settings.allow_http_hosts)
+    failed, places = len(missed) + len(refused), len(settings.alert_urls) + (settings.alert_webhook_url is not None)
+    if refused:
+        missed.append(f"{'; '.join(refused)}. Check {PREFIX}ALERT_URLS")
+    if failed == places:
+        raise AlertNotSent(f"The alert was not sent: {'; '.join(missed)}; the next tick tries again.")
+    return f" Not everywhere: {'; '.join(missed)}." if missed else ""
 
 
 def _lines(settings: Settings) -> Sequence[TenantLine] | None:

@@ -1,5 +1,6 @@
 """The assets that every reconciliation records. They can be materialized by hand too: that reads and draws, no more."""
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -12,11 +13,14 @@ from provisioning_pipeline.defs.resources import Systems
 from provisioning_pipeline.defs.tables import COLUMN_SCHEMA, column_schema
 from provisioning_pipeline.report import tables
 from provisioning_pipeline.run.conclude import last_report, last_summary
+from provisioning_pipeline.settings.variables import report_fresh_hours
 from provisioning_pipeline.views.fleet import recent_events
 
 _RECONCILIATION = about("reconciliation")
 TABLES = "tables"
 """Key of the I/O manager that stores tables as Parquet."""
+# Dagster takes no window under a minute
+_FRESH = max(timedelta(hours=report_fresh_hours()), timedelta(minutes=1))
 
 
 reconciliation_plan = dg.AssetSpec(
@@ -69,6 +73,7 @@ def tenant_timeline(systems: Systems) -> dg.MaterializeResult[Any]:
 @dg.asset(
     **_RECONCILIATION,
     kinds={"html", "markdown"},
+    freshness_policy=dg.FreshnessPolicy.time_window(fail_window=2 * _FRESH, warn_window=_FRESH),
     deps=[tenant_inventory, reconciliation_outcomes, reconciliation_plan],
     description="The report of the last reconciliation: who is not ready, why, what to do, and what was done.",
 )

@@ -12,9 +12,10 @@ import httpx2
 import jwt
 from pydantic import SecretStr
 
-from provisioning_pipeline.clients.clerk.client import API_VERSION, ClerkClient
+from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.clerk.jwks import KeysAway
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
+from provisioning_pipeline.clients.clerk.standing import API_VERSION
 from provisioning_pipeline.clients.clerk.walk import MOST_PER_PAGE, Walk
 from provisioning_pipeline.clients.http import http_client
 from provisioning_pipeline.clients.transport import CallCounter
@@ -174,7 +175,7 @@ async def _keys(looking: _Looking) -> str:
     if not settings.clerk_issuers:
         raise Unseen("no issuer is configured (PROVISIONING_CLERK_ISSUERS), so no session is accepted")
     told = []
-    for issuer, keys in keys_of_issuers(settings, stale_seconds=0).items():
+    for issuer, keys in keys_of_issuers(settings.sessions, stale_seconds=0).items():
         try:
             await keys.warm()
         except KeysAway:
@@ -189,7 +190,7 @@ async def _session(looking: _Looking) -> str:
     if looking.token is None:
         raise Unseen("no session token was given (--session-token -)")
     settings, token = looking.settings, looking.token.get_secret_value().strip()
-    keys = keys_of_issuers(settings, stale_seconds=0)
+    keys = keys_of_issuers(settings.sessions, stale_seconds=0)
     try:
         session = await SessionVerifier(keys, settings.clerk_authorized_parties).verify(token)
     except (Refused, CannotTell) as refusal:

@@ -109,9 +109,15 @@ class Systems(dg.ConfigurableResource[Any]):
         """Take up the run for `work` of an op, over connections of its own.
 
         Raises:
-            dagster.Failure: as `wait`.
+            dagster.Failure: as `wait`, and when the run has ended: a queue may hand out a step of it later.
         """
         settings, run_id = self.settings(), context.run_id
+        now = context.instance.get_run_by_id(run_id)
+        if now is not None and now.is_finished:
+            raise dg.Failure(
+                f"The run {run_id} has ended, so this step of it changed nothing. The next run does what is left.",
+                allow_retries=False,
+            )
         parent = _parent(context.run)
         about = {"provisioning.run": run_id, "provisioning.chunk": context.get_mapping_key()}
 

@@ -5,7 +5,6 @@ import uuid
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from psycopg import Error
 
@@ -223,7 +222,7 @@ class Applied:
     summary: Summary
     tenants: tuple[TenantLine, ...]
     totals: Totals
-    report: Path | None
+    report: str | None
     not_written: str | None = None
     in_doubt: bool = False
     """The registry had lost so many rows that tenants without one were left as they are."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from provisioning_pipeline.settings import types as kinds
-from provisioning_pipeline.settings.announcing import AnnouncingSettings
+from provisioning_pipeline.settings.executing import ExecutingSettings
 from provisioning_pipeline.settings.faults import fault_lines
 from provisioning_pipeline.settings.sources import (
     DotEnv,
@@ -31,7 +31,7 @@ _LONGEST_NAME = 63
 """Bytes of a name that PostgreSQL keeps."""
 
 
-class Settings(AnnouncingSettings):
+class Settings(ExecutingSettings):
     """All settings. Secrets are `SecretStr`: printing this object shows none of them."""
 
     tenant_cluster_url: kinds.PostgresUrl = Field(
@@ -250,8 +250,11 @@ class Settings(AnnouncingSettings):
         "never change it once accounts exist.",
         examples=["the output of: openssl rand -hex 32"],
     )
-    report_path: kinds.Folder = Field(
-        default=Path("reports"), description="Folder for the reports.", examples=["/var/lib/provisioning/reports"]
+    report_path: kinds.Place = Field(
+        default="reports",
+        description="Where reports are stored: a folder, or an object store such as s3://bucket/prefix (install its "
+        "fsspec package, here s3fs).",
+        examples=["/var/lib/provisioning/reports"],
     )
     tables_path: kinds.Place | None = Field(
         default=None,
@@ -447,7 +450,7 @@ class Settings(AnnouncingSettings):
     @property
     def tables(self) -> str:
         """Where tables, plans and the values between Dagster steps are stored: a folder or a URL that fsspec knows."""
-        return self.tables_path or str(self.report_path / "tables")
+        return self.tables_path or f"{self.report_path.rstrip('/')}/tables"
 
     @property
     def new_statuses(self) -> tuple[str, ...]:

@@ -243,9 +243,12 @@ def _op_of(step: Step, priority: int) -> dg.OpDefinition:
     def take(context: dg.OpExecutionContext, chunk: Chunk, systems: Systems) -> StepOutputs:
         yield from _step(context, systems, step, chunk)
 
-    # a chunk that is further goes first, so that no tenant waits for the whole fleet
-    tags = {"dagster/priority": str(priority)}
-    return dg.op(name=step.name, out=dg.Out(Chunk), tags=tags, description=step.description)(take)
+    return dg.op(name=step.name, out=dg.Out(Chunk), tags=_urgency(priority), description=step.description)(take)
+
+
+def _urgency(priority: int) -> dict[str, str]:
+    """A chunk that is further goes first, so that no tenant waits for the whole fleet; Redis counts down from 9."""
+    return {"dagster/priority": str(priority), "dagster-celery/priority": str(max(0, 9 - priority))}
 
 
 STEP_OPS: Final[Mapping[str, dg.OpDefinition]] = {
@@ -256,7 +259,7 @@ STEP_OPS: Final[Mapping[str, dg.OpDefinition]] = {
 
 @dg.op(
     out=dg.Out(dg.Nothing),
-    tags={"dagster/priority": str(len(STEP_OPS))},
+    tags=_urgency(len(STEP_OPS)),
     description="Write the report, record the assets about tenants and, after a whole run, members and onboarding; "
     "fail the run if more tenants failed than the threshold allows, or no Twenty server could be used.",
 )

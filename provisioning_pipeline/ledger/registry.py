@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from psycopg import errors, sql
 
-from provisioning_pipeline.clients.postgres import Row
+from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.ledger.registry_reading import RegistryReading
 from provisioning_pipeline.ledger.registry_table import (
@@ -48,6 +48,10 @@ _LOCK_WAIT = "3s"
 
 class Registry(RegistryReading):
     """The registry table as a run reads it whole, and writes to it."""
+
+    def __init__(self, database: Database, table: str) -> None:
+        super().__init__(database, table)
+        self._statuses: tuple[str, ...] | None = None
 
     async def rows(self, only: Sequence[str] | None = None) -> pd.DataFrame:
         """Rows, all or by slug or database name; columns of `REGISTRY`, None where the table lacks one.

@@ -33,7 +33,6 @@ class RegistryReading:
         self.identifier = sql.Identifier(*table.split("."))
         """With its schema, once the table was described: the search path of our role is asked once."""
         self._described: Table | None = None
-        self._statuses: tuple[str, ...] | None = None
 
     async def described(self) -> Table:
         """What kind of table it is. Read once; our own changes renew it."""

@@ -15,7 +15,8 @@ import resource
 
 import httpx2
 
-from provisioning_pipeline.clients.http import OddAnswer, json_of
+from provisioning_pipeline.clients.http import OddAnswer
+from provisioning_pipeline.clients.json_answers import json_of
 
 response = httpx2.Response(200, content=b"[" + b'{"id":"user_1"},' * 2_000_000 + b"1]")
 with open("/proc/self/statm") as status:

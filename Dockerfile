@@ -17,7 +17,7 @@ RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=
     && rm -r /app/lib/python3*/site-packages/pandas/tests /app/lib/python3*/site-packages/pyarrow/tests
 
 FROM ${BASE}
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="provisioning_pipeline" \
       org.opencontainers.image.description="Gives every tenant a ready Twenty CRM workspace behind Clerk sign-in" \

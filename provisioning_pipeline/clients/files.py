@@ -83,6 +83,20 @@ def written_whole(path: "UPath | Path", *, setting: str, readers: Readers = "own
             unfinished.unlink(missing_ok=True)
 
 
+def is_of_this_machine(base: str) -> bool:
+    """Whether this is a folder, which may be one that other machines have, too."""
+    return isinstance(place_at(base), Path)
+
+
+def place_at(base: str) -> "UPath | Path":
+    """The folder of this name, from the root on, or the place of this URL where fsspec alone reaches it."""
+    from upath import UPath
+
+    path = UPath(base)
+    here = _here(path)
+    return path if here is None else here.resolve()
+
+
 def read_if_there(path: "UPath", *, setting: str) -> bytes | None:
     """A file of ours; None when there is none.
 

@@ -7,6 +7,7 @@ import pytest
 import typer
 import yaml
 
+from provisioning_pipeline import __version__
 from provisioning_pipeline.cli.main import app
 from provisioning_pipeline.settings import PREFIX, Settings
 from provisioning_pipeline_tests.deploy.files import (
@@ -80,3 +81,7 @@ def test_yaml_below_deploy_can_be_read() -> None:
     for path in deployed():
         if path.suffix in {".yaml", ".yml"}:
             assert list(yaml.safe_load_all(path.read_text("utf-8")))
+
+
+def test_the_image_is_labelled_with_the_version_of_the_program() -> None:
+    assert f"ARG VERSION={__version__}\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")

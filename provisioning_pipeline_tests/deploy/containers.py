@@ -98,7 +98,7 @@ class Container:
             [*inside, "env", "-i", *variables, *self.image.as_its_user, *command],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=300,
             check=False,
         )
 
@@ -111,7 +111,7 @@ class Container:
     def end(self) -> int:
         """SIGTERM to the first process, as an engine sends it; the exit code of the container."""
         os.kill(self.first_process, signal.SIGTERM)
-        return self.process.wait(timeout=60)
+        return self.process.wait(timeout=300)
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")

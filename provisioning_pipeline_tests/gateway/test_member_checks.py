@@ -39,7 +39,7 @@ def test_what_one_process_checks_counts_for_the_others_and_sign_ins_have_their_o
             clerk_look_share=0.4,
         )
         first = asyncio.run(checked(settings, acme, people))
-        taken = fleet.sql("SELECT split_part(name, ' ', 1) FROM provisioning.call_budget WHERE taken_until > now()")
+        taken = fleet.sql("SELECT split_part(name, ' ', 1) FROM provisioning.call_budget")
         # as many others would have it
         fleet.sql("UPDATE provisioning.call_budget SET taken_until = now() + interval '1 minute'")
         second = asyncio.run(checked(settings, acme, people))

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import httpx2
 
-from provisioning_pipeline.clients.clerk.client import API_VERSION
+from provisioning_pipeline.clients.clerk.standing import API_VERSION
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import derived_password
 from provisioning_pipeline.clients.twenty.operation import Operation

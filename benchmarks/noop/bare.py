@@ -11,7 +11,7 @@ import httpx2
 import psycopg
 from psycopg import sql
 
-from provisioning_pipeline.clients.clerk.client import API_VERSION
+from provisioning_pipeline.clients.clerk.standing import API_VERSION
 from provisioning_pipeline.settings import Settings
 
 _PER_PAGE = 500

@@ -96,20 +96,20 @@ def migrate() -> None:
     """Create our tables (schema `provisioning`) in the registry's database, or bring them up to date."""
     import asyncio
 
-    from provisioning_pipeline.ledger import schema
+    from provisioning_pipeline.ledger import revisions, schema
     from provisioning_pipeline.run.connections import connect
     from provisioning_pipeline.settings import Settings
 
     async def run(settings: Settings) -> tuple[str | None, str]:
         async with connect(settings, dry_run=False) as connections:
             database = connections.ledger.database
-            before = await schema.revision(database)
+            before = await revisions.revision(database)
             await asyncio.to_thread(schema.migrate, settings.registry_url.get_secret_value())
             return before, database.where
 
     with configured() as settings:
         before, where = asyncio.run(run(settings))
-        say(f"The ledger in {where} is at revision {schema.HEAD} (was: {before or 'none'}).")
+        say(f"The ledger in {where} is at revision {revisions.HEAD} (was: {before or 'none'}).")
 
 
 @app.command()

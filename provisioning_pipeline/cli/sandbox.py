@@ -425,7 +425,7 @@ def settings_from(environment: dict[str, str]) -> "Settings":
     import os
 
     from provisioning_pipeline.settings import PREFIX, load_settings
-    from provisioning_pipeline.settings.environment import PROXIES
+    from provisioning_pipeline.values.environment import PROXIES
 
     for name in [name for name in os.environ if name.startswith(PREFIX) or name.lower() in PROXIES]:
         del os.environ[name]

@@ -88,7 +88,8 @@ async def _must_know_the_ledger(settings: "Settings") -> None:
     """Refuse a ledger of a later version before the first answer; one that is away now is waited for later."""
     from psycopg import Error
 
-    from provisioning_pipeline.ledger.schema import ledger_database, revision
+    from provisioning_pipeline.ledger.revisions import revision
+    from provisioning_pipeline.ledger.schema import ledger_database
     from provisioning_pipeline.model.fault import Fault
 
     async with ledger_database(settings, read_only=True) as database:

@@ -9,11 +9,10 @@ from http.client import responses
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import TypeAdapter, ValidationError
-
 from provisioning_pipeline.client.calls import Call
 from provisioning_pipeline.client.errors import NotAllowed, ProvisioningError, UnexpectedAnswer
-from provisioning_pipeline.client.tenant import Event, ManyAsked, Tenant
+from provisioning_pipeline.client.shapes import Misshapen, read_json
+from provisioning_pipeline.client.tenant import Event, Tenant
 
 T = TypeVar("T")
 _FOREIGN = "What answers is not the provisioning server: check base_url, and any proxy in between."
@@ -60,29 +59,21 @@ class _Problem:
     errors: tuple[_FieldError, ...] = ()
 
 
-TENANT = TypeAdapter(Tenant)
-MANY_ASKED = TypeAdapter(ManyAsked)
-TENANTS = TypeAdapter(TenantPage)
-EVENTS = TypeAdapter(EventPage)
-_PROBLEM = TypeAdapter(_Problem)
-
-
-def read(shape: TypeAdapter[T], answer: Answer, call: Call) -> T:
+def read(shape: type[T], answer: Answer, call: Call) -> T:
     """What of this shape is in an answer. Raises UnexpectedAnswer."""
     try:
-        return shape.validate_json(answer.body)
-    except ValidationError as error:
+        return read_json(shape, answer.body)
+    except Misshapen as fault:
         # without the values: an answer of something else may hold anything
-        first = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    place = ".".join(str(step) for step in first["loc"])
-    raise unexpected(answer, call, f"{place}: {first['msg']}" if place else first["msg"])
+        why = str(fault)
+    raise unexpected(answer, call, why)
 
 
 def refusal(answer: Answer) -> ProvisioningError:
     """The error that an answer other than success stands for, from whatever it came."""
     try:
-        problem = _PROBLEM.validate_json(answer.body)
-    except ValidationError:
+        problem = read_json(_Problem, answer.body)
+    except Misshapen:
         problem = _Problem(title=responses.get(answer.status, "Refused"), detail=_FOREIGN + _elsewhere(answer))
     fields = "; ".join(f"{error.field}: {error.message}" for error in problem.errors)
     detail = " ".join(_sentence(words) for words in (problem.detail, fields) if words)

@@ -8,8 +8,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from pydantic import TypeAdapter
-
 from provisioning_pipeline.client import answers, calls
 from provisioning_pipeline.client.answers import Answer, EventPage, TenantPage
 from provisioning_pipeline.client.calls import Call
@@ -53,28 +51,28 @@ class Page(Generic[T]):
 
 def tenant_from(call: Call) -> Conversation[Tenant]:
     """Send the call and read the tenant that it answers with."""
-    return answers.read(answers.TENANT, (yield from _answered(call)), call)
+    return answers.read(Tenant, (yield from _answered(call)), call)
 
 
 def many_asked(call: Call) -> Conversation[ManyAsked]:
     """Send the call and read what became of it for each tenant."""
-    return answers.read(answers.MANY_ASKED, (yield from _answered(call)), call)
+    return answers.read(ManyAsked, (yield from _answered(call)), call)
 
 
 def tenants(state: str | None, clerk_org_id: str | None, lifecycle: str | None) -> Conversation[Page[Tenant]]:
     """All tenants, or those in this state or of this organization."""
     return _page(
-        answers.TENANTS, lambda page: page.items, lambda cursor: calls.tenants(state, clerk_org_id, lifecycle, cursor)
+        TenantPage, lambda page: page.items, lambda cursor: calls.tenants(state, clerk_org_id, lifecycle, cursor)
     )
 
 
 def timeline(slug: str) -> Conversation[Page[Event]]:
     """What happened to the tenant, in the server's order."""
-    return _page(answers.EVENTS, lambda page: page.events, lambda before: calls.timeline(slug, before))
+    return _page(EventPage, lambda page: page.events, lambda before: calls.timeline(slug, before))
 
 
 def _page(
-    shape: TypeAdapter[P],
+    shape: type[P],
     items: Callable[[P], Sequence[T]],
     call_from: Callable[[str | None], Call],
     begin: str | None = None,
@@ -98,7 +96,7 @@ def until_ready(slug: str, timeout_seconds: float, clock: Callable[[], float]) -
         outcome = yield from _tried(call)
         left = end - clock()
         if isinstance(outcome, Answer):
-            found = answers.read(answers.TENANT, outcome, call)
+            found = answers.read(Tenant, outcome, call)
             if found.ready:
                 return found
             if found.aside or left <= 0:

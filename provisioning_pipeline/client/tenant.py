@@ -1,8 +1,7 @@
 """The nouns of the HTTP API's answers."""
 
 from dataclasses import dataclass
-
-from pydantic import AwareDatetime
+from datetime import datetime
 
 _SUMMARY = "Ready"
 _TOLD_ONLY = frozenset({"TenantDatabase", "Lifecycle", "AccessLocked", "Offboarded"})
@@ -20,7 +19,7 @@ class Condition:
     status: str
     reason: str
     message: str
-    since: AwareDatetime
+    since: datetime
 
     @property
     def met(self) -> bool:
@@ -53,7 +52,7 @@ class Tenant:
     user_id: str | None = None
     onboarding_status: str | None = None
     run_id: str | None = None
-    look_again_at: AwareDatetime | None = None
+    look_again_at: datetime | None = None
 
     @property
     def ready(self) -> bool:
@@ -109,7 +108,7 @@ class Event:
     `who` did `what`, and `source` is where it was seen; `run_id` is the run that did or saw it, None for a webhook.
     """
 
-    at: AwareDatetime
+    at: datetime
     who: str
     source: str
     what: str

@@ -8,6 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 from aiolimiter import AsyncLimiter
 
+from provisioning_pipeline.clients.windows import BURST, GOOD_FOR_SECONDS, WINDOW_SECONDS
+
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -49,18 +51,6 @@ async def both(one: Coroutine[Any, Any, S], other: Coroutine[Any, Any, T]) -> tu
     """The same for two of different types."""
     first, second = await all_of([one, other])
     return first, second  # type: ignore[return-value]  # a list has one element type
-
-
-WINDOW_SECONDS = 10.0
-BURST = 0.4
-"""Share of the allowance that may be sent at once; the rest trickles in over the window.
-
-A window begins with a full burst at worst, so burst and trickle together are the allowance. At 0.4, Clerk's whole
-fleet of 100,000 memberships (about 320 calls of 800) never waits, and a longer run still gets 60% of the allowance.
-"""
-
-GOOD_FOR_SECONDS = 1.0
-"""A call that was due for longer may not be sent any more, and has to be taken anew: others go out by now."""
 
 
 class Limit(Protocol):

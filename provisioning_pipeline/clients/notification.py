@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from provisioning_pipeline.settings.types import encrypted
+from provisioning_pipeline.values.urls import encrypted
 
 if TYPE_CHECKING:
     from apprise import NotifyBase

@@ -27,6 +27,7 @@ from psycopg.rows import TupleRow, dict_row
 from psycopg.types.datetime import TimestamptzLoader
 from psycopg.types.json import set_json_loads
 
+from provisioning_pipeline.clients.guards import may_write
 from provisioning_pipeline.clients.postgres_refusals import (
     ConnectionLost,
     OddJson,
@@ -35,7 +36,6 @@ from provisioning_pipeline.clients.postgres_refusals import (
     first_line,
     refusal_of,
 )
-from provisioning_pipeline.clients.transport import may_write
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 

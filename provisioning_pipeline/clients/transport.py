@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
 from provisioning_pipeline.clients.concurrency import Limit
+from provisioning_pipeline.clients.guards import during, may_write
 from provisioning_pipeline.clients.http import (
     OddAnswer,
     OddAnswerFault,
@@ -28,62 +29,6 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 
 T = TypeVar("T")
-Guard = Callable[[], Awaitable[None]]
-"""Returns while what it guards holds, and raises a `Fault` once it does not."""
-_guards: ContextVar[tuple[Guard, ...]] = ContextVar("guards", default=())
-
-
-@dataclass
-class Writes:
-    """Whether anything was about to be written; what was not, was certainly not done."""
-
-    begun: bool = False
-
-
-_noting: ContextVar[tuple[Writes, ...]] = ContextVar("noting", default=())
-
-
-@contextmanager
-def _with(variable: ContextVar[T], value: T) -> Iterator[None]:
-    token = variable.set(value)
-    try:
-        yield
-    finally:
-        variable.reset(token)
-
-
-@contextmanager
-def noting_writes() -> Iterator[Writes]:
-    """Note whether a write goes out from here on, also in tasks that are begun inside."""
-    writes = Writes()
-    with _with(_noting, (*_noting.get(), writes)):
-        yield writes
-
-
-@contextmanager
-def guarded_by(guard: Guard) -> Iterator[None]:
-    """Ask `guard` before every write from here on, also in tasks that are begun inside."""
-    with _with(_guards, (*_guards.get(), guard)):
-        yield
-
-
-@contextmanager
-def unguarded() -> Iterator[None]:
-    """For what a guard itself writes."""
-    with _with(_guards, ()):
-        yield
-
-
-async def may_write() -> None:
-    """Ask every guard, and note that the write goes out.
-
-    Raises:
-        Fault: from the first guard whose condition no longer holds.
-    """
-    for guard in _guards.get():
-        await guard()
-    for writes in _noting.get():
-        writes.begun = True
 
 
 class Effect(StrEnum):
@@ -129,7 +74,7 @@ _watcher: ContextVar[Watcher | None] = ContextVar("watcher", default=None)
 @contextmanager
 def watched(watcher: Watcher) -> Iterator[None]:
     """Notify `watcher` of every call that is sent from here on; "after" comes before the caller gets the answer."""
-    with _with(_watcher, watcher):
+    with during(_watcher, watcher):
         yield
 
 

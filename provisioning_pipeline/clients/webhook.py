@@ -21,7 +21,7 @@ from urllib.request import (
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.http import certificates, in_words
-from provisioning_pipeline.settings import proxy_for
+from provisioning_pipeline.values.environment import proxy_for
 
 
 class NotPosted(Exception):
@@ -86,7 +86,7 @@ def _opener(url: str) -> OpenerDirector:
     proxy = proxy_for(url)
     opener = OpenerDirector()
     for handler in (
-        ProxyHandler({urlsplit(url).scheme: proxy.url.get_secret_value()} if proxy else {}),
+        ProxyHandler({urlsplit(url).scheme: proxy.url} if proxy else {}),
         HTTPHandler(),
         HTTPSHandler(context=certificates()),
         HTTPDefaultErrorHandler(),

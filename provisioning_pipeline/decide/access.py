@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from provisioning_pipeline.model.condition import SET_ASIDE, Reason, Status
 from provisioning_pipeline.model.people import Departure
+from provisioning_pipeline.model.registry import registry_status
 from provisioning_pipeline.model.session import (
     LinkedTenant,
     Refusal,
@@ -13,7 +14,6 @@ from provisioning_pipeline.model.session import (
     Session,
     WorkspaceContext,
 )
-from provisioning_pipeline.model.tenant import registry_status
 
 _GONE = frozenset({Reason.WORKSPACE_GONE, Reason.WORKSPACE_SUSPENDED})
 

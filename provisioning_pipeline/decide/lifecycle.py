@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from provisioning_pipeline.decide.detection import Detected, RegistryLoss
+from provisioning_pipeline.decide.detection import Detected
+from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.model.condition import (
     Condition,
     ConditionType,
@@ -16,7 +17,7 @@ from provisioning_pipeline.model.condition import (
 )
 from provisioning_pipeline.model.lifecycle import IS_ACTIVE, Life, Lifecycle
 from provisioning_pipeline.model.offboarding import Offboarding
-from provisioning_pipeline.model.tenant import registry_status
+from provisioning_pipeline.model.registry import registry_status
 from provisioning_pipeline.settings import Settings
 
 _TWO_WITNESSES = "Neither a registry row nor a database has its name any more"

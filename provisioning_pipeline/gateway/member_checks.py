@@ -4,22 +4,22 @@ import asyncio
 import logging
 from collections import Counter
 
-from aiolimiter import AsyncLimiter
-from cachetools import TTLCache
-
-from provisioning_pipeline.clients.clerk.client import ClerkClient
-from provisioning_pipeline.clients.concurrency import BURST, WINDOW_SECONDS
-from provisioning_pipeline.clients.transport import CallCounter
-from provisioning_pipeline.ledger.call_budget import CALLS_PER_CHECK, CallBudget, budgets_of_checks
+from provisioning_pipeline.clients.clerk.member_reader import MemberReader
+from provisioning_pipeline.clients.remembered import Remembered
+from provisioning_pipeline.clients.windows import BURST, WINDOW_SECONDS
+from provisioning_pipeline.gateway.turns import Turns
+from provisioning_pipeline.ledger.call_budget import Budget, CallBudget, budget_for
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import Departure
-from provisioning_pipeline.settings import GatewaySettings
+from provisioning_pipeline.values.sessions import SessionSettings
 
 _LOG = logging.getLogger(__name__)
+_CALLS_PER_CHECK = 2
 _CHECK_SECONDS = 3.0
 _FIRST_REST_SECONDS = 5.0
 _LONGEST_REST_SECONDS = 20.0
 _REMEMBERED = 50_000
+"""Share of the checks that may begin at once; the rest trickles in, so that no window of 10 s sees more than all."""
 
 Standing = Departure | bool
 
@@ -31,25 +31,19 @@ class MemberChecks:
         counts: how checks ended: asked, failed, left out.
     """
 
-    def __init__(self, settings: GatewaySettings, counts: Counter[str]) -> None:
+    def __init__(self, settings: SessionSettings, counts: Counter[str]) -> None:
         self._counts = counts
-        self._clerk = ClerkClient(
-            settings.clerk_base_url,
-            settings.clerk_secret_key,
-            timeout_seconds=_CHECK_SECONDS,
-            dry_run=True,
-            counter=CallCounter(),
-            requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
-            share=settings.clerk_look_share,
-        )
+        self._clerk = MemberReader(settings.clerk_base_url, settings.clerk_secret_key, timeout_seconds=_CHECK_SECONDS)
         half = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / 2
         # sign-ins have a half for themselves, and wait for it: nothing else can use it up
-        self._limits = {certain: _limit(half) for certain in (True, False)}
+        self._turns = {certain: _turns(half) for certain in (True, False)}
         # what other processes check counts, too
         self._budgets = {
-            certain: CallBudget(settings, budget) for certain, budget in budgets_of_checks(settings).items()
+            certain: CallBudget(settings.registry_url, budget)
+            for certain, budget in budgets_of_checks(settings).items()
         }
-        self._active: TTLCache[tuple[str, str], bool] = TTLCache(_REMEMBERED, max(1.0, settings.session_cache_seconds))
+        self._active: Remembered[tuple[str, str], bool] = Remembered(_REMEMBERED)
+        self._active_seconds = max(1.0, settings.session_cache_seconds)
         self.loop = asyncio.get_running_loop()
         self._no_check_before = 0.0
         self._rest = _FIRST_REST_SECONDS
@@ -57,7 +51,7 @@ class MemberChecks:
 
     async def close(self) -> None:
         """Close the connections to Clerk, and those to the ledger for its budget."""
-        await self._clerk.__aexit__(None, None, None)
+        await self._clerk.close()
         for budget in self._budgets.values():
             await budget.__aexit__(None, None, None)
 
@@ -77,15 +71,15 @@ class MemberChecks:
         # shielded: one caller who hangs up shall not leave the others without an answer
         found = await asyncio.shield(asking)
         if found is True:
-            self._active[key] = True
+            self._active.keep(key, True, self._active_seconds)
         else:
-            self._active.pop(key, None)
+            self._active.forget(key)
         return found
 
     async def _check(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
         clock = asyncio.get_running_loop().time
-        patience = _CHECK_SECONDS if certain else 0
-        if clock() < self._no_check_before or not await _turn(self._limits[certain], self._budgets[certain], patience):
+        within = _CHECK_SECONDS if certain else 0.0
+        if clock() < self._no_check_before or not await self._turn(within, certain=certain):
             self._counts["left out"] += 1
             return False
         try:
@@ -104,26 +98,24 @@ class MemberChecks:
         self._counts["asked"] += 1
         return found
 
-
-async def _turn(limit: AsyncLimiter, budget: CallBudget, seconds: float) -> bool:
-    """Whether it is our turn, after at most so many seconds for each: in this process, and among all."""
-    if not seconds and not limit.has_capacity():
-        return False
-    try:
-        async with asyncio.timeout(seconds or None):
-            await limit.acquire()
-    except TimeoutError:
-        return False
-    wait = await budget.take(within=seconds)
-    if wait is not None:
-        await asyncio.sleep(wait)
-    return wait is not None
+    async def _turn(self, within_seconds: float, *, certain: bool) -> bool:
+        """Whether a check may begin, after at most so many seconds for each: in this process, and among all."""
+        if not await self._turns[certain].turn(within_seconds):
+            return False
+        wait = await self._budgets[certain].take(within=within_seconds)
+        if wait:
+            await asyncio.sleep(wait)
+        return wait is not None
 
 
-def _limit(calls: float) -> AsyncLimiter:
-    """How many checks may begin, if so many calls may in 10 seconds."""
-    # as the client lets calls through, in bursts of a part of them: a check beyond that would wait in the client, and
-    # every caller with it, until it counts as one that Clerk has not answered
-    at_once = max(1.0, BURST * calls / CALLS_PER_CHECK)
-    per_second = (1 - BURST) * calls / CALLS_PER_CHECK / WINDOW_SECONDS
-    return AsyncLimiter(at_once, at_once / per_second)
+def budgets_of_checks(settings: SessionSettings) -> dict[bool, Budget]:
+    """How many checks all processes together may make. True: for sign-ins, which have a half for themselves."""
+    half = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / 2
+    key, checks = settings.clerk_secret_key, half / _CALLS_PER_CHECK
+    return {True: budget_for("sign-ins", key, checks), False: budget_for("sessions", key, checks)}
+
+
+def _turns(calls: float) -> Turns:
+    """The turns of checks, if so many calls may begin in 10 seconds: no window of those sees more."""
+    at_once = max(1.0, BURST * calls / _CALLS_PER_CHECK)
+    return Turns(at_once, (1 - BURST) * calls / _CALLS_PER_CHECK / WINDOW_SECONDS)

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from provisioning_pipeline.gateway.problems import refusal_response
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, WorkspaceContext
-from provisioning_pipeline.settings import GatewaySettings, load_gateway_settings
+from provisioning_pipeline.values.sessions import SessionSettings
 
 SCOPE_KEY = "provisioning_pipeline.workspace"
 _POLICY_VIOLATION, _TRY_AGAIN_LATER = 1008, 1013
@@ -32,11 +32,11 @@ class ClerkWorkspaceMiddleware:
     """
 
     def __init__(
-        self, app: ASGIApp, settings: GatewaySettings | None = None, *, public_paths: tuple[str, ...] = ()
+        self, app: ASGIApp, settings: SessionSettings | None = None, *, public_paths: tuple[str, ...] = ()
     ) -> None:
         self._app = app
         self._public = frozenset(public_paths)
-        self._resolver = Resolver(settings or load_gateway_settings())
+        self._resolver = Resolver(settings or SessionSettings.from_environment())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

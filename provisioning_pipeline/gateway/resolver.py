@@ -8,20 +8,19 @@ from enum import Enum
 from types import TracebackType
 from typing import Self
 
-from cachetools import LRUCache, TLRUCache, TTLCache
-
 from provisioning_pipeline.clients.clerk.jwks import PublicKeys
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.clients.remembered import Remembered
 from provisioning_pipeline.decide.access import AccessPolicy, claim_agrees, decide_access
-from provisioning_pipeline.decide.detection import loss_budget, weigh_loss
+from provisioning_pipeline.decide.registry_loss import loss_budget, weigh_loss
 from provisioning_pipeline.gateway.credentials import credentials_of
 from provisioning_pipeline.gateway.member_checks import MemberChecks
 from provisioning_pipeline.gateway.origins import must_be_of_own_page
-from provisioning_pipeline.ledger.organizations import known_rows
-from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.ledger.registry_reading import RegistryReading, known_rows
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway, tenant_of
 from provisioning_pipeline.model.people import Departure
+from provisioning_pipeline.model.registry import registry_status
 from provisioning_pipeline.model.session import (
     CannotTell,
     LinkedTenant,
@@ -31,8 +30,7 @@ from provisioning_pipeline.model.session import (
     Session,
     WorkspaceContext,
 )
-from provisioning_pipeline.model.tenant import registry_status
-from provisioning_pipeline.settings import GatewaySettings
+from provisioning_pipeline.values.sessions import SessionSettings
 
 _LOG = logging.getLogger(__name__)
 _REMEMBERED = 50_000
@@ -67,14 +65,14 @@ class Resolver:
 
     def __init__(
         self,
-        settings: GatewaySettings,
+        settings: SessionSettings,
         ledger: LedgerAccess | None = None,
         *,
         on_token_mismatch: OnTokenMismatch | None = None,
     ) -> None:
         self._settings = settings
         self._own_ledger = ledger is None
-        self._ledger = ledger or LedgerAccess(settings)
+        self._ledger = ledger or LedgerAccess(settings.registry_url)
         self._on_token_mismatch = on_token_mismatch
         keys = keys_of_issuers(settings, stale_seconds=settings.clerk_keys_stale_seconds)
         self.verifier = SessionVerifier(keys, settings.clerk_authorized_parties)
@@ -86,15 +84,15 @@ class Resolver:
             settings.member_roles,
             settings.member_default_role,
         )
-        self._answers: TLRUCache[Key, Answer] = TLRUCache(_REMEMBERED, self._forget_at)
+        self._answers: Remembered[Key, Answer] = Remembered(_REMEMBERED)
         self._asking: dict[Key, asyncio.Task[Answer]] = {}
         self._members: MemberChecks | None = None
         self._loss_budget = loss_budget(settings)
-        self._doubt: TTLCache[str, bool] = TTLCache(1, min(_REFUSED_SECONDS, settings.session_cache_seconds))
+        self._doubt: Remembered[str, bool] = Remembered(1)
         """That the registry is in doubt, for a moment: a whole fleet may ask."""
-        self._suspended: LRUCache[str, bool] = LRUCache(_REMEMBERED)
+        self._suspended: Remembered[str, bool] = Remembered(_REMEMBERED)
         """Tenants whose row said so when it was last seen here."""
-        self._reported: TTLCache[str, bool] = TTLCache(_REMEMBERED, _REPORTED_SECONDS)
+        self._reported: Remembered[str, bool] = Remembered(_REMEMBERED)
         """Tenants whose token mismatches were reported a moment ago."""
 
     async def __aenter__(self) -> Self:
@@ -217,9 +215,8 @@ class Resolver:
             Refused: with words of 403.
             CannotTell: when the ledger or Clerk cannot be asked.
         """
-        answer = self._answers[_key(session)] = await self._ask(
-            session, _MemberCheck.MUST if ask_clerk else _MemberCheck.NOT
-        )
+        answer = await self._ask(session, _MemberCheck.MUST if ask_clerk else _MemberCheck.NOT)
+        self._answers.keep(_key(session), answer, self._seconds_of(answer))
         if isinstance(answer, Refused):
             raise Refused(answer.why, answer.detail)
         return answer
@@ -232,13 +229,16 @@ class Resolver:
         # shielded: one caller who hangs up shall not leave the others without an answer
         answer = await asyncio.shield(self._asking[key])
         # a sign-in that asked meanwhile knows better
-        return self._answers.setdefault(key, answer)
+        known = self._answers.get(key)
+        if known is None:
+            self._answers.keep(key, answer, self._seconds_of(answer))
+        return answer if known is None else known
 
     async def _ask(self, session: Session, check: _MemberCheck) -> Answer:
         async def known(database: Database) -> tuple[LinkedTenant | None, tuple[RegisteredTenant, ...], bool]:
             linked = await tenant_of(database, session.organization_id, session.user_id)
             # a new registry each time: it remembers columns, and the tenant manager may change its table meanwhile
-            registry = Registry(database, self._settings.registry_table)
+            registry = RegistryReading(database, self._settings.registry_table)
             name = linked.database_name if linked else None
             registered = await registry.standing(session.organization_id, name)
             lost = name is not None and name not in {row.database_name for row in registered}
@@ -262,14 +262,14 @@ class Resolver:
         except Refused as refused:
             return refused
 
-    async def _in_doubt(self, registry: Registry) -> bool:
+    async def _in_doubt(self, registry: RegistryReading) -> bool:
         """Whether the registry has lost so many rows at once that a missing one says nothing."""
         if registry.table not in self._doubt:
             loss = weigh_loss(registry.table, await known_rows(registry), self._loss_budget)
             if loss.doubt is None:
                 return False
             _LOG.warning("Sessions go by the ledger's last word: %s", loss.doubt)
-            self._doubt[registry.table] = True
+            self._doubt.keep(registry.table, True, min(_REFUSED_SECONDS, self._settings.session_cache_seconds))
         return True
 
     def _was_suspended(self, database_name: str, registered: Sequence[RegisteredTenant]) -> bool:
@@ -278,9 +278,9 @@ class Resolver:
         if not own:
             return database_name in self._suspended
         if any(registry_status(row.status) in self._policy.excluded_statuses for row in own):
-            self._suspended[database_name] = True
+            self._suspended.keep(database_name, True)
         else:
-            self._suspended.pop(database_name, None)
+            self._suspended.forget(database_name)
         return False
 
     async def _departure(self, session: Session, *, must: bool, certain: bool) -> Departure | None:
@@ -301,16 +301,17 @@ class Resolver:
     async def _report_mismatch(self, context: WorkspaceContext) -> None:
         if context.database_name in self._reported:
             return
-        self._reported[context.database_name] = True
+        self._reported.keep(context.database_name, True, _REPORTED_SECONDS)
         _LOG.warning("A session of tenant %s claims another workspace than the ledger's.", context.tenant)
         if self._on_token_mismatch and not await self._on_token_mismatch(context):
-            self._reported.pop(context.database_name, None)
+            self._reported.forget(context.database_name)
 
-    def _forget_at(self, _: Key, answer: Answer, now: float) -> float:
+    def _seconds_of(self, answer: Answer) -> float:
+        """How long an answer is remembered."""
         seconds = self._settings.session_cache_seconds
         # a member who is not linked yet may be at any moment
         lasting = isinstance(answer, WorkspaceContext) and answer.twenty_user_id is not None
-        return now + (seconds if lasting else min(seconds, _REFUSED_SECONDS))
+        return seconds if lasting else min(seconds, _REFUSED_SECONDS)
 
 
 def must_be_of(context: WorkspaceContext, tenant: str | None) -> None:
@@ -327,9 +328,9 @@ def _key(session: Session) -> Key:
     return session.organization_id, session.user_id, session.role
 
 
-def keys_of_issuers(settings: GatewaySettings, *, stale_seconds: float) -> dict[str, PublicKeys]:
+def keys_of_issuers(settings: SessionSettings, *, stale_seconds: float) -> dict[str, PublicKeys]:
     """The keys of each issuer. The secret key goes to Clerk's Backend API alone."""
-    secret = {"authorization": f"Bearer {settings.clerk_secret_key.get_secret_value()}"}
+    secret = {"authorization": f"Bearer {settings.clerk_secret_key}"}
     found: dict[str, PublicKeys] = {}
     for issuer in settings.clerk_issuers:
         url = settings.clerk_jwks_url or f"{issuer}/.well-known/jwks.json"

@@ -29,7 +29,7 @@ from provisioning_pipeline.http.twenty_link import link_router
 from provisioning_pipeline.http.webhooks import webhook_router
 from provisioning_pipeline.ledger import schema
 from provisioning_pipeline.ledger.pending import PendingReviews
-from provisioning_pipeline.ledger.schema import OtherLedger
+from provisioning_pipeline.ledger.revisions import OtherLedger
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings
@@ -45,8 +45,10 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
         settings: all of them.
         stopping: whether the server is about to end: no request waits then.
     """
-    ledger = LedgerAccess(settings)
-    resolver = Resolver(settings, ledger, on_token_mismatch=lambda context: report_token_mismatch(ledger, context))
+    ledger = LedgerAccess(settings.registry_url.get_secret_value())
+    resolver = Resolver(
+        settings.sessions, ledger, on_token_mismatch=lambda context: report_token_mismatch(ledger, context)
+    )
     location = settings.dagster_location
     dagster = DagsterClient(settings.graphql_url, location=location) if settings.graphql_url else None
     figures = CollectorRegistry()

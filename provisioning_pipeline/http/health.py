@@ -12,7 +12,7 @@ from provisioning_pipeline.clients.clerk.jwks import KeysAway
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.http.documents import Alive, Checks
 from provisioning_pipeline.http.problems import RETRY_SECONDS
-from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger import revisions
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 
 _OK = "ok"
@@ -52,11 +52,11 @@ def health_router(ledger: LedgerAccess, resolver: Resolver, stopping: Callable[[
 
 async def _ledger(ledger: LedgerAccess) -> str:
     try:
-        found = await ledger.ask(schema.revision, within=_SOON_SECONDS)
+        found = await ledger.ask(revisions.revision, within=_SOON_SECONDS)
     except LedgerAway:
         return "cannot be read"
     # a later version may have updated it meanwhile, which this one goes on with
-    return _OK if found is not None and found >= schema.HEAD else "is missing or older than this program"
+    return _OK if found is not None and found >= revisions.HEAD else "is missing or older than this program"
 
 
 async def _keys(resolver: Resolver) -> str:

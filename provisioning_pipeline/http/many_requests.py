@@ -33,7 +33,7 @@ from provisioning_pipeline.ledger.tenant_requests import (
 )
 from provisioning_pipeline.model.api_key import ApiKey, Scope
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.tenant import registry_status
+from provisioning_pipeline.model.registry import registry_status
 from provisioning_pipeline.model.tenant_request import Caller, Conflict
 from provisioning_pipeline.settings import Settings
 

@@ -14,12 +14,14 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.gateway.member_checks import budgets_of_checks
 from provisioning_pipeline.http.problems import responses
-from provisioning_pipeline.ledger.call_budget import budgets, used
+from provisioning_pipeline.ledger.call_budget import used
 from provisioning_pipeline.ledger.fleet import READY_BUCKETS, Fleet, fleet
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.api_key import Scope
 from provisioning_pipeline.model.names import visible
+from provisioning_pipeline.run.connections import budget_of_runs
 from provisioning_pipeline.settings import Settings
 
 _LOG = logging.getLogger(__name__)
@@ -126,7 +128,7 @@ class FleetFigures(Collector):
             "Calls in 10 s that a run may send to Clerk, and looks at sessions.",
             "use",
         )
-        self._budgets = budgets(settings)
+        self._budgets = [budget_of_runs(settings), *budgets_of_checks(settings.sessions).values()]
         self._budget_used = gauge(
             "provisioning_clerk_budget_used_ratio",
             "Which part is used up of the calls that all processes together may send to Clerk at once; beyond 1, calls "

@@ -12,14 +12,14 @@ from weakref import WeakValueDictionary
 
 from provisioning_pipeline.clients.dagster import DagsterAway, DagsterClient, Place
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.decide.detection import loss_budget, weigh_loss
+from provisioning_pipeline.decide.registry_loss import loss_budget, weigh_loss
 from provisioning_pipeline.ledger.fleet import page, shared_names
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.members import Proofs
-from provisioning_pipeline.ledger.organizations import known_rows
 from provisioning_pipeline.ledger.pending import CodeLocations
 from provisioning_pipeline.ledger.registration import Databases, must_show_all, register, unseen
 from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.ledger.registry_reading import known_rows
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.ledger.tenant_requests import (
     LAUNCH_SECONDS,
@@ -284,7 +284,7 @@ async def _must_not_be_in_doubt(registry: Registry, settings: Settings, asked: R
     await must_show_all(registry, asked)
     if any(row["database_name"] == asked.database_name for row in await registry.named(asked.database_name)):
         return
-    loss = weigh_loss(registry.table, await known_rows(registry), loss_budget(settings))
+    loss = weigh_loss(registry.table, await known_rows(registry), loss_budget(settings.sessions))
     if loss.doubt:
         raise Conflict(f"Tenant {asked.slug} was not registered. {loss.doubt}", KeyRefusal.REGISTRY_IN_DOUBT)
 

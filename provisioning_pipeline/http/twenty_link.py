@@ -23,7 +23,7 @@ from provisioning_pipeline.ledger.serving import LedgerAway
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused
 from provisioning_pipeline.report.refusal_page import RefusalPage, render
 from provisioning_pipeline.settings import Settings
-from provisioning_pipeline.settings.types import encrypted
+from provisioning_pipeline.values.urls import encrypted
 
 _PATH = "/v1/session/twenty"
 _PURPOSES = (b"sec-purpose", b"purpose", b"x-purpose", b"x-moz")

@@ -15,14 +15,12 @@ from typing import Any, Final, LiteralString, Self
 
 from psycopg import Error, errors
 
-from provisioning_pipeline.clients.concurrency import BURST, GOOD_FOR_SECONDS, WINDOW_SECONDS
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.postgres_refusals import first_line
-from provisioning_pipeline.ledger.schema import ledger_database
+from provisioning_pipeline.clients.windows import BURST, GOOD_FOR_SECONDS, WINDOW_SECONDS
+from provisioning_pipeline.ledger.database import ledger_at
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.settings import GatewaySettings, Settings
 
-CALLS_PER_CHECK: Final = 2
 _LOG = logging.getLogger(__name__)
 _MOST_SECONDS = 1.0
 """A ledger that takes longer must not keep Clerk from us."""
@@ -93,25 +91,10 @@ class Budget:
         return self.at_once * self.seconds_each
 
 
-def _budget(settings: GatewaySettings, use: str, share: float) -> Budget:
-    key = hashlib.sha256(settings.clerk_secret_key.get_secret_value().encode()).hexdigest()
-    return Budget(use, f"{use} {key}", max(1, int(settings.clerk_requests_per_10_seconds * share)))
-
-
-def budget_of_runs(settings: Settings) -> Budget:
-    """The calls of runs, and of what else an operator asks for."""
-    return _budget(settings, "runs", settings.clerk_share)
-
-
-def budgets_of_checks(settings: GatewaySettings) -> dict[bool, Budget]:
-    """The member checks, of two calls each. True: for sign-ins, which have a half that nothing else can use up."""
-    half = settings.clerk_look_share / 2 / CALLS_PER_CHECK
-    return {True: _budget(settings, "sign-ins", half), False: _budget(settings, "sessions", half)}
-
-
-def budgets(settings: Settings) -> list[Budget]:
-    """All that there are with these settings."""
-    return [budget_of_runs(settings), *budgets_of_checks(settings).values()]
+def budget_for(use: str, secret_key: str, calls: float) -> Budget:
+    """The budget of this use of Clerk's key: so many calls in 10 seconds, or one."""
+    key = hashlib.sha256(secret_key.encode()).hexdigest()
+    return Budget(use, f"{use} {key}", max(1, int(calls)))
 
 
 class CallBudget:
@@ -120,9 +103,9 @@ class CallBudget:
     A ledger that cannot be asked keeps no call back: the caller's own limit holds then, and the log says so once.
     """
 
-    def __init__(self, settings: GatewaySettings, budget: Budget) -> None:
+    def __init__(self, registry_url: str, budget: Budget) -> None:
         self._budget = budget
-        self._database = ledger_database(settings, read_only=False, patience_seconds=0.0)
+        self._database = ledger_at(registry_url, read_only=False, patience_seconds=0.0)
         self._under_way: set[asyncio.Task[float | None]] = set()
         self._ask_again_at = 0.0
         self._away = False

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.ledger.announcements import Deliveries
 from provisioning_pipeline.ledger.ledger import TENANT_ROW
-from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger, revision
+from provisioning_pipeline.ledger.revisions import has_ledger, revision
+from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.announcement import DeliveryCounts
 from provisioning_pipeline.model.api_key import EVERY_TENANT, Reach
 from provisioning_pipeline.model.condition import SET_ASIDE

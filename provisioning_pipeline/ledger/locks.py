@@ -22,8 +22,8 @@ from typing import Final, LiteralString
 
 from psycopg import Error, errors, sql
 
+from provisioning_pipeline.clients.guards import guarded_by, unguarded
 from provisioning_pipeline.clients.postgres import Connection, Database, Row, anew_if_lost, answers
-from provisioning_pipeline.clients.transport import guarded_by, unguarded
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 

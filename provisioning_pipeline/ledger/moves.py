@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from psycopg import sql
 
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.revisions import has_ledger
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 

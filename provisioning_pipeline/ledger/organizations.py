@@ -11,8 +11,7 @@ from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.locks import alone, logging_holders_of
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import MUST_HAVE, VIEW, Column, text_of
-from provisioning_pipeline.ledger.schema import has_ledger
-from provisioning_pipeline.model.history import KnownRows
+from provisioning_pipeline.ledger.revisions import has_ledger
 from provisioning_pipeline.model.people import Claim
 
 _ONE_AT_A_TIME: Final = "alembic_version"
@@ -170,34 +169,6 @@ async def _note_named(registry: Registry, columns: Mapping[str, Column], found: 
         [list(found)],
         own_path=(await registry.described()).runs_code,
     )
-
-
-async def known_rows(registry: Registry) -> KnownRows:
-    """Compare the rows that the ledger remembers with those that are there, in one query.
-
-    Raises:
-        Fault: when the table is no tenant registry, or hides rows from our user.
-    """
-    if not await has_ledger(registry.database):
-        return KnownRows(0, (), rows=True)
-    names = await registry.names()
-    (row,) = await registry.database.fetch(
-        sql.SQL(
-            """
-            WITH there AS MATERIALIZED ({names}), ids AS MATERIALIZED ({ids})
-            SELECT pg_catalog.count(*) AS known, EXISTS (SELECT 1 FROM there) AS rows,
-                   COALESCE(pg_catalog.json_agg(l.database_name ORDER BY l.database_name)
-                       FILTER (WHERE there.name IS NULL AND ids.id IS NULL), '[]') AS lost
-            FROM provisioning.tenant_link l LEFT JOIN there ON there.name = l.database_name
-            -- a row with another name in it is not lost
-            LEFT JOIN ids ON ids.id = l.registry_id
-            -- a tenant with a workspace had a row, whichever run wrote its link
-            WHERE (l.registered_at IS NOT NULL OR l.workspace_id IS NOT NULL) AND l.registry_row_gone_at IS NULL
-            """
-        ).format(names=names or sql.SQL("SELECT NULL::text AS name WHERE false"), ids=await registry.ids()),
-        own_path=(await registry.described()).runs_code,
-    )
-    return KnownRows(row["known"], tuple(row["lost"]), None if names is None else row["rows"])
 
 
 async def store_registered(

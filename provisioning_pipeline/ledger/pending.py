@@ -12,7 +12,8 @@ from psycopg.rows import TupleRow
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost
 from provisioning_pipeline.ledger.locks import alone, logging_holders_of
 from provisioning_pipeline.ledger.registry import Registry
-from provisioning_pipeline.ledger.schema import REQUEST_REVIEWS, LedgerTables, columns, registry_refused
+from provisioning_pipeline.ledger.revisions import registry_refused
+from provisioning_pipeline.ledger.schema import REQUEST_REVIEWS, LedgerTables, columns
 from provisioning_pipeline.model.history import Turn
 
 CLERK = "clerk"

@@ -6,7 +6,7 @@ from psycopg import sql
 
 from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.request_windows import forget_requests
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.revisions import has_ledger
 
 _NEWEST_RUN: LiteralString = (
     "(SELECT run_id FROM provisioning.run WHERE finished_at IS NOT NULL ORDER BY begun_at DESC LIMIT 1)"

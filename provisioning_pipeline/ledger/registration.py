@@ -20,11 +20,12 @@ from provisioning_pipeline.ledger.registry_table import (
     cast_sql,
     text_of,
 )
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.revisions import has_ledger
 from provisioning_pipeline.model.api_key import KeyRefusal, Reach
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
-from provisioning_pipeline.model.tenant import Tenant, registry_status
+from provisioning_pipeline.model.registry import registry_status
+from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.model.tenant_request import Caller, Conflict, Registration
 
 _LOG = logging.getLogger(__name__)

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from psycopg import errors, sql
-from psycopg.rows import dict_row
 
-from provisioning_pipeline.clients.postgres import Database, Parameters, Row
+from provisioning_pipeline.clients.postgres import Database, Row
 from provisioning_pipeline.clients.postgres_refusals import first_line
+from provisioning_pipeline.ledger.registry_reading import RegistryReading
 from provisioning_pipeline.ledger.registry_table import (
     ADMIN_COLUMNS,
     ASKED_ADMIN_COLUMN,
@@ -16,9 +16,7 @@ from provisioning_pipeline.ledger.registry_table import (
     MUST_HAVE,
     PEOPLE,
     REFUSALS,
-    USED,
     USED_OF_PEOPLE,
-    VIEW,
     WORKSPACE_COLUMNS,
     Column,
     Table,
@@ -26,7 +24,6 @@ from provisioning_pipeline.ledger.registry_table import (
     cast_sql,
     create_table,
     describe,
-    hidden,
     lookalikes,
     namesakes,
     rows_query,
@@ -34,12 +31,11 @@ from provisioning_pipeline.ledger.registry_table import (
     text_of,
     whole_text_of,
 )
-from provisioning_pipeline.ledger.schema import registry_refused
+from provisioning_pipeline.ledger.revisions import registry_refused
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.frames import REGISTRY, frame
-from provisioning_pipeline.model.session import RegisteredTenant
-from provisioning_pipeline.model.tenant import folded_name, is_pending_status
+from provisioning_pipeline.model.registry import folded_name, is_pending_status
 
 OUR_COLUMNS: Sequence[tuple[tuple[str, ...], str]] = (
     (WORKSPACE_COLUMNS, "uuid"),
@@ -50,37 +46,12 @@ OUR_COLUMNS: Sequence[tuple[tuple[str, ...], str]] = (
 _LOCK_WAIT = "3s"
 
 
-class Registry:
-    """The registry table. `table` is its name, with or without a schema."""
+class Registry(RegistryReading):
+    """The registry table as a run reads it whole, and writes to it."""
 
     def __init__(self, database: Database, table: str) -> None:
-        self.database = database
-        self.table = table
-        self.identifier = sql.Identifier(*table.split("."))
-        """With its schema, once the table was described: the search path of our role is asked once."""
-        self._described: Table | None = None
+        super().__init__(database, table)
         self._statuses: tuple[str, ...] | None = None
-
-    async def described(self) -> Table:
-        """What kind of table it is. Read once; our own changes renew it."""
-        if self._described is None:
-            self._described = await describe(self.database, sql.Identifier(*self.table.split(".")))
-            self.identifier = self._described.identifier
-        return self._described
-
-    async def columns(self) -> dict[str, Column]:
-        """The columns that the table has; empty when there is no such table."""
-        return (await self.described()).columns
-
-    async def readable_columns(self) -> dict[str, Column]:
-        """The same, of a table that shows our user all of its rows; empty when there is no such table.
-
-        Raises:
-            Fault: when rows or columns are hidden from our user: a part of the registry looks like the whole.
-        """
-        table = await self.described()
-        table.must_show(USED, self.database.where)
-        return table.columns
 
     async def rows(self, only: Sequence[str] | None = None) -> pd.DataFrame:
         """Rows, all or by slug or database name; columns of `REGISTRY`, None where the table lacks one.
@@ -110,23 +81,6 @@ class Registry:
                 row[address] = row[address] and row[address].lower()
         return frame(REGISTRY, found)
 
-    async def names(self) -> sql.Composed | None:
-        """A query for the database names of all rows; None: there is no such table. Raises as `rows`."""
-        columns = await self.readable_columns()
-        if not columns:
-            return None
-        self._must_be_registry(columns)
-        return sql.SQL("SELECT DISTINCT database_name::text AS name FROM {} WHERE database_name IS NOT NULL").format(
-            self.identifier
-        )
-
-    async def ids(self) -> sql.Composable:
-        """A query for the ids of all rows; without rows where the table is none, or has no ids. Raises as `rows`."""
-        columns = await self.readable_columns()
-        if "id" not in columns:
-            return sql.SQL("SELECT NULL::text AS id WHERE false")
-        return sql.SQL("SELECT DISTINCT {} AS id FROM {}").format(text_of(columns, "id"), self.identifier)
-
     async def names_by_id(self, ids: Sequence[str]) -> list[str]:
         """The database names of the rows with these ids. Raises as `rows`."""
         columns = await self.readable_columns()
@@ -136,26 +90,6 @@ class Registry:
             self.identifier, text_of(columns, "id")
         )
         return [row["name"] for row in await self.read(query, [list(ids)]) if row["name"]]
-
-    async def read(self, query: sql.Composed, parameters: Parameters = None, *, own_path: bool = False) -> list[Row]:
-        """Rows of a query over the table; `own_path` as in `Database.transaction`.
-
-        Raises:
-            Fault: when a policy of a table below a view would hide some, as PostgreSQL itself says.
-        """
-        table = await self.described()
-        if table.kind != VIEW:
-            return await self.database.fetch(query, parameters, own_path=own_path or table.runs_code)
-        try:
-            async with self.database.transaction(own_path=True, writes=False) as connection:
-                await connection.execute("SET LOCAL row_security = off")
-                cursor = connection.cursor(row_factory=dict_row)
-                await cursor.execute(query, parameters)
-                return await cursor.fetchall()
-        except errors.InsufficientPrivilege as error:
-            if "row-level security" not in str(error):
-                raise
-            raise hidden(f"the tables below view {table.name}", table.role, self.database.where) from None
 
     async def databases_of(self, organization_id: str) -> list[str]:
         """The database names of the rows that carry this Clerk organization; none where the table cannot say."""
@@ -169,42 +103,10 @@ class Registry:
             return []
         return await self._texts([*MUST_HAVE, "clerk_org_id"], slug=name, database_name=name)
 
-    async def standing(self, organization_id: str, database_name: str | None) -> tuple[RegisteredTenant, ...]:
-        """The rows of this organization, and of this database.
-
-        Raises:
-            Fault: when there is no such table, it is no tenant registry or hides rows: nothing says who is suspended.
-        """
-        self._must_be_registry(await self.readable_columns())
-        names = ["database_name", "clerk_org_id", "status"]
-        rows = await self._texts(names, clerk_org_id=organization_id, database_name=database_name)
-        return tuple(RegisteredTenant(**row) for row in rows)
-
-    async def _texts(self, names: Sequence[str], **either: str | None) -> list[Row]:
-        """These columns as texts, None where the table lacks one, of rows with a database and one of these values."""
-        columns = await self.columns()
-        texts = {name: whole_text_of(columns, name) for name in (*names, *either)}
-        query = sql.SQL("SELECT {} FROM {} WHERE ({}) AND database_name IS NOT NULL").format(
-            sql.SQL(", ").join(sql.SQL("{} AS {}").format(texts[name], sql.Identifier(name)) for name in names),
-            self.identifier,
-            sql.SQL(" OR ").join(sql.SQL("{} = %s").format(texts[name]) for name in either),
-        )
-        return await self.read(query, list(either.values()))
-
     @staticmethod
     def stores_workspaces(columns: dict[str, Column]) -> bool:
         """Whether the table has a column for the workspace id, and we may write to it."""
         return any(name in columns and columns[name].writable for name in WORKSPACE_COLUMNS)
-
-    def _must_be_registry(self, columns: dict[str, Column]) -> None:
-        missing = [name for name in MUST_HAVE if name not in columns]
-        if missing:
-            raise Fault(
-                FaultKind.SERVER,
-                Reason.NOT_REGISTERED,
-                f"Table {self.table} in {self.database.where} is no tenant registry: it lacks {', '.join(missing)}. "
-                "Set PROVISIONING_REGISTRY_TABLE to the tenant manager's table.",
-            )
 
     async def _people(self) -> Table:
         """The table of people; one without columns when there is no such table."""

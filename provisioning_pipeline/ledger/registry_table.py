@@ -8,9 +8,9 @@ from psycopg import errors, sql
 from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.schema import registry_refused
+from provisioning_pipeline.ledger.revisions import registry_refused
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.tenant import registry_status
+from provisioning_pipeline.model.registry import registry_status
 
 VIEW, MATERIALIZED_VIEW = "v", "m"
 _TABLES = frozenset({"r", "p"})

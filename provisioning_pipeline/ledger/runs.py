@@ -11,7 +11,8 @@ from psycopg.types.json import Jsonb
 from provisioning_pipeline.clients.postgres import Database, anew_if_lost, answers
 from provisioning_pipeline.ledger.history import RUNS, Run, record_as_json, run_from
 from provisioning_pipeline.ledger.locks import ADVISORY, MAY_WRITE, SIGN_OF_LIFE_SECONDS, TENANTS, begin_to_hold
-from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
+from provisioning_pipeline.ledger.revisions import has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import SET_ASIDE
 from provisioning_pipeline.model.fault import Fault

@@ -11,11 +11,11 @@ from typing import Any, Self, TypeVar
 from psycopg import Error
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger.schema import OtherLedger, beside_later_versions, ledger_database
+from provisioning_pipeline.ledger.database import ledger_at
+from provisioning_pipeline.ledger.revisions import OtherLedger, beside_later_versions
 from provisioning_pipeline.model.condition import SET_ASIDE
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.session import LinkedTenant
-from provisioning_pipeline.settings import GatewaySettings
 
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
@@ -39,8 +39,8 @@ class LedgerAccess:
     Connections that failed or hung are given up together, and the next request begins with new ones.
     """
 
-    def __init__(self, settings: GatewaySettings) -> None:
-        self._settings = settings
+    def __init__(self, registry_url: str) -> None:
+        self._registry_url = registry_url
         self._database = self._open()
         self._users: Counter[Database] = Counter()
         self._closing: set[asyncio.Task[None]] = set()
@@ -49,8 +49,8 @@ class LedgerAccess:
         self._hung_until = 0.0
 
     def _open(self) -> Database:
-        return ledger_database(
-            self._settings, read_only=False, most_connections=_CONNECTIONS, patience_seconds=_PATIENCE_SECONDS
+        return ledger_at(
+            self._registry_url, read_only=False, most_connections=_CONNECTIONS, patience_seconds=_PATIENCE_SECONDS
         )
 
     async def __aenter__(self) -> Self:

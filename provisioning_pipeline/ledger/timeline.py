@@ -7,8 +7,9 @@ from typing import LiteralString
 from psycopg.rows import dict_row
 
 from provisioning_pipeline.clients.postgres import Database, Row, anew_if_lost
+from provisioning_pipeline.ledger.revisions import has_ledger
 from provisioning_pipeline.ledger.runs import runs_at_work
-from provisioning_pipeline.ledger.schema import LedgerTables, has_ledger
+from provisioning_pipeline.ledger.schema import LedgerTables
 
 _END = datetime(9999, 12, 31, tzinfo=UTC)
 _DETAILS = 3

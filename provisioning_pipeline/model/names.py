@@ -26,11 +26,6 @@ def first_few(texts: Sequence[str], most: int = 3, *, by: str = ", ", more: str 
     return by.join(texts[:most]) + (f"{more}{others} more" if others > 0 else "")
 
 
-def name_for_approval(lines: Iterable[str]) -> str:
-    """The short name by which an operator approves what these lines say; other lines have another one."""
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
-
-
 LONGEST: Final = 256
 """As many characters Clerk takes for a name. What came otherwise would go into every page and message that names it."""
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final, Literal
 
-from provisioning_pipeline.model.tenant import registry_status
+from provisioning_pipeline.model.registry import registry_status
 
 ADMIN_ROLE: Final = "Admin"
 """The label of the role that Twenty gives a workspace's creator; it may change every setting."""

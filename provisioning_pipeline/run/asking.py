@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from provisioning_pipeline.decide.ownership import AccountKey
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.revisions import has_ledger
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import Departure, Evidence

@@ -17,7 +17,7 @@ from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import KnownServer
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.ledger.access_locks import AccessLocks
-from provisioning_pipeline.ledger.call_budget import CallBudget, budget_of_runs
+from provisioning_pipeline.ledger.call_budget import Budget, CallBudget, budget_for
 from provisioning_pipeline.ledger.history import History, Journal
 from provisioning_pipeline.ledger.inspections import InsertedWorkspaces, Inspections, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
@@ -88,6 +88,12 @@ def connections_needed(settings: Settings) -> ConnectionsNeeded:
         cluster=_FOR_READS + databases,
         twenty=_FOR_READS + 1,
     )
+
+
+def budget_of_runs(settings: Settings) -> Budget:
+    """The calls that all runs together may send to Clerk, and what else an operator asks for."""
+    calls = settings.clerk_requests_per_10_seconds * settings.clerk_share
+    return budget_for("runs", settings.clerk_secret_key.get_secret_value(), calls)
 
 
 def server_database(server: TwentyServer, *, read_only: bool, most_connections: int = 1) -> Database:
@@ -186,7 +192,9 @@ async def connect(
             cluster_database(settings, most_connections=_FOR_READS, most_of_all=connections_needed(settings).cluster)
         )
         twenty_calls, clerk_calls = CallCounter(), CallCounter()
-        budget = await stack.enter_async_context(CallBudget(settings, budget_of_runs(settings)))
+        budget = await stack.enter_async_context(
+            CallBudget(settings.registry_url.get_secret_value(), budget_of_runs(settings))
+        )
         clerk = await stack.enter_async_context(
             ClerkClient(
                 settings.clerk_base_url,

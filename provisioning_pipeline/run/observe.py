@@ -14,20 +14,14 @@ import pandas as pd
 from provisioning_pipeline.clients.concurrency import all_of, both
 from provisioning_pipeline.clients.tenant_database import evidence, held_up
 from provisioning_pipeline.clients.tenant_role import role_rights
-from provisioning_pipeline.decide.detection import (
-    Detected,
-    DetectionPolicy,
-    RegistryLoss,
-    claimants_of,
-    detect,
-    loss_budget,
-    weigh_loss,
-)
+from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, claimants_of, detect
 from provisioning_pipeline.decide.lifecycle import LifecyclePolicy, with_lives
 from provisioning_pipeline.decide.moves import Moves, moves_of
+from provisioning_pipeline.decide.registry_loss import RegistryLoss, loss_budget, weigh_loss
 from provisioning_pipeline.ledger.moves import names_by_signs
 from provisioning_pipeline.ledger.offboardings import Offboardings
-from provisioning_pipeline.ledger.organizations import claims, known_rows
+from provisioning_pipeline.ledger.organizations import claims
+from provisioning_pipeline.ledger.registry_reading import known_rows
 from provisioning_pipeline.model.access_lock import AccessLock
 from provisioning_pipeline.model.fault import BadInput
 from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
@@ -69,7 +63,7 @@ async def registry_loss(connections: Connections, approved: str | None = None) -
         return RegistryLoss()
     # a database that is gone as well says the same, of its own
     there = set((await _databases(connections, found.lost))["database_name"])
-    budget = loss_budget(connections.settings, approved)
+    budget = loss_budget(connections.settings.sessions, approved)
     return weigh_loss(connections.registry.table, found, budget, dropped=set(found.lost) - there)
 
 
@@ -148,7 +142,7 @@ async def _everything(connections: Connections, approved: str | None) -> Seen:
     # by what was read for this plan: a table that is being loaded says something else a moment later
     found = KnownRows(len(known), tuple(lost), not registry.empty if await connections.registry.columns() else None)
     gone = lost - set(databases["database_name"])
-    loss = weigh_loss(connections.registry.table, found, loss_budget(settings, approved), dropped=gone)
+    loss = weigh_loss(connections.registry.table, found, loss_budget(settings.sessions, approved), dropped=gone)
     detected = detect(databases, registry, links, DetectionPolicy.of(settings), loss, moves)
     detected = with_lives(detected, offboardings, loss, LifecyclePolicy.of(settings), looked_at)
     inspections = await _inspect(connections, detected, looked_at, written, last)

@@ -10,16 +10,19 @@ from typing import Final
 
 from psycopg import Error
 
-from provisioning_pipeline.clients.concurrency import BURST, to_the_end
-from provisioning_pipeline.decide.detection import RegistryLoss
+from provisioning_pipeline.clients.concurrency import to_the_end
+from provisioning_pipeline.clients.windows import BURST
 from provisioning_pipeline.decide.organizations import without_organization
+from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.ledger.moves import move_tenant, store_database_oids, store_registry_ids
 from provisioning_pipeline.ledger.offboardings import Offboardings
-from provisioning_pipeline.ledger.organizations import known_rows, store_organizations, store_registered
+from provisioning_pipeline.ledger.organizations import store_organizations, store_registered
 from provisioning_pipeline.ledger.registration import adopt
+from provisioning_pipeline.ledger.registry_reading import known_rows
+from provisioning_pipeline.ledger.revisions import has_ledger
 from provisioning_pipeline.ledger.runs import GONE, CutRuns, holding_run_lock
-from provisioning_pipeline.ledger.schema import bring_up_to_date, has_ledger
+from provisioning_pipeline.ledger.schema import bring_up_to_date
 from provisioning_pipeline.model.change import (
     ADOPT_DATABASE,
     FOLLOW_ADDRESS,

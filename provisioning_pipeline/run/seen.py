@@ -7,15 +7,17 @@ from typing import Any
 
 import pandas as pd
 
-from provisioning_pipeline.decide.detection import Detected, RegistryLoss, claimants_of
+from provisioning_pipeline.decide.detection import Detected, claimants_of
 from provisioning_pipeline.decide.organizations import Match, match_organizations
 from provisioning_pipeline.decide.ownership import AccountKey, KnownAccounts
+from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.model.access_lock import AccessLock
 from provisioning_pipeline.model.condition import ConditionType
 from provisioning_pipeline.model.frames import ClerkSnapshot, TwentySnapshot
 from provisioning_pipeline.model.offboarding import Offboarding
 from provisioning_pipeline.model.people import Claim, Departure, Evidence, Membership, User
-from provisioning_pipeline.model.tenant import AdminUnknown, TenantPlan, is_pending_status
+from provisioning_pipeline.model.registry import is_pending_status
+from provisioning_pipeline.model.tenant import AdminUnknown, TenantPlan
 from provisioning_pipeline.model.tenant_database import Inspection, RoleRights
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps.databases.plan.take_over import MOST_CONSIDERED, members_to_take_over

@@ -7,8 +7,9 @@ from functools import cached_property
 from pydantic import Field, SecretStr, ValidationInfo, field_validator
 
 from provisioning_pipeline.settings import types as kinds
-from provisioning_pipeline.settings.faults import PREFIX
 from provisioning_pipeline.settings.gateway import GatewaySettings
+from provisioning_pipeline.values.faults import PREFIX
+from provisioning_pipeline.values.urls import encrypted
 
 
 class AnnouncingSettings(GatewaySettings):
@@ -48,7 +49,7 @@ class AnnouncingSettings(GatewaySettings):
             message = f"needs {PREFIX}WEBHOOK_SECRET: who receives a webhook has to know that it is ours"
             raise ValueError(message)
         for url in urls:
-            kinds.encrypted(url.get_secret_value(), but_for=info.data.get("allow_http_hosts", ()))
+            encrypted(url.get_secret_value(), but_for=info.data.get("allow_http_hosts", ()))
         return tuple(dict.fromkeys(urls))
 
     @cached_property

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-PREFIX = "PROVISIONING_"
+from provisioning_pipeline.values.faults import PREFIX
+
 _WORDS: Mapping[str, str] = {
     "missing": "is missing",
     "int_parsing": "must be a whole number, without a unit",
@@ -27,14 +28,6 @@ _WORDS: Mapping[str, str] = {
 }
 """Kind of pydantic's fault → our words; other kinds are clear in its own."""
 _SAFE = re.compile(r"[A-Za-z0-9_:-]{1,40}")
-
-
-class SettingsError(Exception):
-    """Settings are missing or malformed. `faults` holds one line each, naming the variable; never a value."""
-
-    def __init__(self, faults: Sequence[str]) -> None:
-        super().__init__("\n".join(faults))
-        self.faults = tuple(faults)
 
 
 class MissingTwentySettings(ValueError):

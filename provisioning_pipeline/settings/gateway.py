@@ -1,15 +1,18 @@
 """What it takes to find a Clerk session's workspace, and no more: a gateway needs no key to Twenty."""
 
+from dataclasses import fields
 from typing import Any
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, DotEnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from provisioning_pipeline.model.people import ADMIN_ROLE
-from provisioning_pipeline.model.tenant import registry_status
+from provisioning_pipeline.model.registry import registry_status
 from provisioning_pipeline.settings import types as kinds
-from provisioning_pipeline.settings.faults import PREFIX
 from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment, SecretFiles, secrets_folder
+from provisioning_pipeline.values.faults import PREFIX
+from provisioning_pipeline.values.sessions import LONGEST_CACHE_SECONDS, ONLY_ONE_ISSUER, TABLE, SessionSettings
+from provisioning_pipeline.values.urls import encrypted
 
 
 class GatewaySettings(BaseSettings):
@@ -41,7 +44,7 @@ class GatewaySettings(BaseSettings):
     )
     registry_table: str = Field(
         default="tenant_registry",
-        pattern=r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?$",
+        pattern=TABLE,
         description="The tenant manager's table, with its schema if that is not on the search path.",
         examples=["public.tenant_registry"],
     )
@@ -109,7 +112,7 @@ class GatewaySettings(BaseSettings):
     session_cache_seconds: float = Field(
         default=30.0,
         ge=0,
-        le=300,
+        le=LONGEST_CACHE_SECONDS,
         description="How long we remember a member's workspace. So long may a session that was just ended at Clerk, "
         "or a tenant that was just suspended, get through, where its token has not expired before (they live 60 s); a "
         "member who was just removed for twice as long.",
@@ -150,8 +153,13 @@ class GatewaySettings(BaseSettings):
     @classmethod
     def _clerk_encrypted(cls, url: str, info: ValidationInfo) -> str:
         # the field of the exceptions stands before all fields of URLs, so that it is known here
-        kinds.encrypted(url, but_for=info.data.get("allow_http_hosts", ()))
+        encrypted(url, but_for=info.data.get("allow_http_hosts", ()))
         return url
+
+    @property
+    def sessions(self) -> SessionSettings:
+        """Those that finding a session's workspace takes, in plain values."""
+        return SessionSettings(**{one.name: _plain(getattr(self, one.name)) for one in fields(SessionSettings)})
 
     @property
     def excluded_statuses(self) -> frozenset[str]:
@@ -168,6 +176,9 @@ class GatewaySettings(BaseSettings):
     def _one_issuer(cls, url: str | None, info: ValidationInfo) -> str | None:
         # keys of one address would sign for every issuer
         if url is not None and len(info.data.get("clerk_issuers", ())) > 1:
-            message = f"only with one issuer: with several, {PREFIX}CLERK_ISSUERS say where their keys are"
-            raise ValueError(message)
+            raise ValueError(ONLY_ONE_ISSUER)
         return url
+
+
+def _plain(value: Any) -> Any:
+    return value.get_secret_value() if isinstance(value, SecretStr) else value

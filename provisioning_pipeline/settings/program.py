@@ -3,15 +3,13 @@
 import re
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from provisioning_pipeline.settings import types as kinds
 from provisioning_pipeline.settings.announcing import AnnouncingSettings
-from provisioning_pipeline.settings.environment import environment_faults
-from provisioning_pipeline.settings.faults import SettingsError, fault_lines
-from provisioning_pipeline.settings.gateway import GatewaySettings
+from provisioning_pipeline.settings.faults import fault_lines
 from provisioning_pipeline.settings.sources import (
     DotEnv,
     Environment,
@@ -25,8 +23,10 @@ from provisioning_pipeline.settings.twenty_server import (
     TwentyServer,
     checked_servers,
 )
+from provisioning_pipeline.values.environment import environment_faults
+from provisioning_pipeline.values.faults import SettingsError
+from provisioning_pipeline.values.urls import encrypted
 
-Kind = TypeVar("Kind", bound=GatewaySettings)
 _LONGEST_NAME = 63
 """Bytes of a name that PostgreSQL keeps."""
 
@@ -426,7 +426,7 @@ class Settings(AnnouncingSettings):
     def _encrypted(cls, url: str | SecretStr | None, info: ValidationInfo) -> str | SecretStr | None:
         if url is not None:
             text = url.get_secret_value() if isinstance(url, SecretStr) else url
-            kinds.encrypted(text, but_for=info.data.get("allow_http_hosts", ()))
+            encrypted(text, but_for=info.data.get("allow_http_hosts", ()))
         return url
 
     @field_validator("twenty_servers", mode="after")
@@ -469,27 +469,14 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: with one line per fault, naming the environment variable.
     """
-    return _load(Settings, overrides)
-
-
-def load_gateway_settings() -> GatewaySettings:
-    """Read the settings that a gateway needs.
-
-    Raises:
-        SettingsError: with one line per fault, naming the environment variable.
-    """
-    return _load(GatewaySettings, {})
-
-
-def _load(kind: type[Kind], overrides: dict[str, Any]) -> Kind:
-    file = overrides.get("_env_file", kind.model_config.get("env_file"))
+    file = overrides.get("_env_file", Settings.model_config.get("env_file"))
     faults = [*environment_faults(), *(file_faults(Path(file)) if file else ())]
-    if not faults and (folder := secrets_folder(Environment(kind), DotEnv(kind, env_file=file))):
+    if not faults and (folder := secrets_folder(Environment(Settings), DotEnv(Settings, env_file=file))):
         faults = folder_faults(folder)
     if faults:
         raise SettingsError(faults)
     try:
-        return kind(**overrides)
+        return Settings(**overrides)
     except ValidationError as error:
         faults = fault_lines(error)
     # not in the handler: the values hang on the exception that is handled there

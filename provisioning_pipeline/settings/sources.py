@@ -9,8 +9,8 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import DotEnvSettingsSource, EnvSettingsSource, SecretsSettingsSource
 from pydantic_settings.sources import PydanticBaseEnvSettingsSource
 
-from provisioning_pipeline.settings.faults import PREFIX
-from provisioning_pipeline.settings.types import stripped
+from provisioning_pipeline.values.faults import PREFIX
+from provisioning_pipeline.values.texts import stripped
 
 ENCODING = "utf-8-sig"
 """With or without a byte order mark: with one, the first variable of a file would go by another name."""

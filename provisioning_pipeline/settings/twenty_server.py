@@ -6,7 +6,9 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from provisioning_pipeline.settings import types as kinds
-from provisioning_pipeline.settings.faults import PREFIX, MissingTwentySettings
+from provisioning_pipeline.settings.faults import MissingTwentySettings
+from provisioning_pipeline.values.faults import PREFIX
+from provisioning_pipeline.values.urls import encrypted
 
 SINGLE_SERVER: Final = "twenty"
 """Name of the server that the single TWENTY settings describe."""
@@ -64,7 +66,7 @@ def checked_servers(servers: tuple[TwentyServer, ...], others: Mapping[str, Any]
         raise ValueError("two servers have the same base_url, so their workspaces would be counted twice")
     for server in servers:
         try:
-            kinds.encrypted(server.base_url, but_for=others.get("allow_http_hosts", ()))
+            encrypted(server.base_url, but_for=others.get("allow_http_hosts", ()))
         except ValueError as fault:
             message = f"the base_url of {server.name} {fault}"
             raise ValueError(message) from None

@@ -1,39 +1,23 @@
 """The kinds of values that settings have, each with its check. A fault names what is wanted, never the value."""
 
 import re
-import unicodedata
 from base64 import b64decode
 from binascii import Error as BinasciiError
-from collections.abc import Callable, Collection, Mapping
-from ipaddress import ip_address
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr
 
-from provisioning_pipeline.settings.database_url import checked_database_url
+from provisioning_pipeline.values import texts, urls
+from provisioning_pipeline.values.database_url import checked_database_url
+from provisioning_pipeline.values.numbers import MOST_COUNT as MOST_COUNT
+from provisioning_pipeline.values.numbers import MOST_DAYS as MOST_DAYS
+from provisioning_pipeline.values.numbers import MOST_SECONDS as MOST_SECONDS
 
-MOST_DAYS: Final = 36_500
-"""A century: beyond that a moment has no place in a calendar any more."""
-MOST_SECONDS: Final = MOST_DAYS * 86_400
 MOST_WAIT_SECONDS: Final = 2_000_000
 """PostgreSQL counts the milliseconds of a wait in 32 bits."""
-MOST_COUNT: Final = 1_000_000_000
-"""As many as fit into every integer on the way."""
-_INVISIBLE = "\ufeff\u200b\u2060"
-"""A byte order mark and spaces without width: what an editor, or a copy from a web page, leaves at the ends."""
-_CONTROL = frozenset({"Cc", "Zl", "Zp"})
-_QUOTES: Mapping[str, str] = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’"}
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)(?:://|::)")
-
-
-def stripped(text: str) -> str:
-    """Without white space, line ends and byte order marks around it; files and `echo` leave those."""
-    before = None
-    while text != before:
-        before, text = text, text.strip().strip(_INVISIBLE)
-    return text
 
 
 def cleaned(value: Any) -> Any:
@@ -42,57 +26,16 @@ def cleaned(value: Any) -> Any:
     Raises:
         ValueError: when it holds what no setting may hold.
     """
-    if isinstance(value, str):
-        return _cleaned_text(value)
-    if isinstance(value, SecretStr):
-        return SecretStr(_cleaned_text(value.get_secret_value()))
-    if isinstance(value, Mapping):
-        return {cleaned(key): cleaned(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(cleaned(inner) for inner in value)
-    return value
+    return texts.cleaned(value, _cleaned_secret)
 
 
-def _cleaned_text(text: str) -> str:
-    text = stripped(text)
-    if any(unicodedata.category(character) in _CONTROL or character in _INVISIBLE for character in text):
-        raise ValueError("holds a line break or another control character: write it in one line of plain text")
-    if any(unicodedata.category(character) == "Cs" for character in text):
-        raise ValueError("is not in UTF-8: write it anew in that encoding")
-    if len(text) > 1 and _QUOTES.get(text[0]) == text[-1]:
-        raise ValueError(
-            "stands in quotation marks, which would count as a part of it: write it without (docker's --env-file and "
-            "Kubernetes keep them, a shell and a file .env do not)"
-        )
-    return text
-
-
-def _http_url(value: str) -> str:
-    _must_be_http(value)
-    # a password with a raw / in it moves the @ into the path
-    if "@" in value:
-        raise ValueError("must not hold a user or password: it is shown in reports")
-    if "?" in value or "#" in value:
-        raise ValueError("must end before any ? or #: paths are added to it")
-    return value.rstrip("/")
-
-
-def _must_be_http(value: str) -> None:
-    import httpx2
-
-    try:
-        url = httpx2.URL(value)
-        # as the connection will have it; encoding the host is what fails for names that cannot be looked up
-        usable = url.scheme in ("http", "https") and bool(url.raw_host) and (url.port or 1) in range(1, 65_536)
-    except (httpx2.InvalidURL, ValueError):
-        usable = False
-    if not usable or not value.isprintable() or " " in value:
-        raise ValueError("must be a URL that starts with http:// or https:// and names a host")
+def _cleaned_secret(value: Any) -> Any:
+    return SecretStr(texts.cleaned_text(value.get_secret_value())) if isinstance(value, SecretStr) else value
 
 
 def _secret_http_url(value: SecretStr) -> SecretStr:
     text = value.get_secret_value()
-    _must_be_http(text)
+    urls.must_be_http(text)
     # the path may hold one: incoming webhooks of Teams do
     if "@" in re.split(r"[/?#]", text.split("://", 1)[1], maxsplit=1)[0]:
         raise ValueError("must not hold a user or password: no request would carry them")
@@ -148,52 +91,6 @@ def _regular_expression(value: str) -> str:
     return value
 
 
-def _issuer(value: str) -> str:
-    url = _http_url(value)
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
-        raise ValueError("must start with https://: what answers there says which keys sign sessions")
-    return url
-
-
-def _is_loopback(host: str) -> bool:
-    name = _host(host)
-    try:
-        return name == "localhost" or name.endswith(".localhost") or ip_address(name).is_loopback
-    except ValueError:
-        return False
-
-
-def encrypted(url: str, *, but_for: Collection[str]) -> None:
-    """Refuse a URL of http:// off this machine: keys, passwords and tokens would cross the network readable.
-
-    Args:
-        but_for: host names in lower case that may be spoken to all the same.
-
-    Raises:
-        ValueError: what to do, without the URL.
-    """
-    import httpx2
-
-    parts = httpx2.URL(url)
-    if parts.scheme == "https" or _is_loopback(parts.host) or _host(parts.host) in but_for:
-        return
-    raise ValueError(
-        "must start with https://: over http:// our keys and passwords cross the network readable. If that network is "
-        "yours alone, name the host in PROVISIONING_ALLOW_HTTP_HOSTS"
-    )
-
-
-def _host(name: str) -> str:
-    return name.lower().rstrip(".")
-
-
-def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
-    if any(not value or re.search(r"[/@*,\s]|^\[|[^:]:\d+$", value) for value in values):
-        raise ValueError('must be names of hosts alone, without http://, port or *, such as ["twenty.internal"]')
-    return tuple(dict.fromkeys(_host(value) for value in values))
-
-
 def _must(hold: Callable[[str], object], fault: str) -> AfterValidator:
     """Refuse a text, or the text of a secret, for which this does not hold."""
 
@@ -235,11 +132,7 @@ Seconds = Annotated[float, Field(ge=0, le=MOST_SECONDS)]
 Share = Annotated[float, Field(ge=0, le=1)]
 SomeShare = Annotated[float, Field(gt=0, le=1)]
 Wait = Annotated[float, Field(gt=0, le=MOST_WAIT_SECONDS)]
-ClerkKey = Annotated[
-    SecretStr,
-    _ONE_LINE,
-    _must(lambda text: not text.startswith("pk_"), "is Clerk's publishable key: the secret key begins with sk_"),
-]
+ClerkKey = Annotated[SecretStr, AfterValidator(_secret(texts.clerk_key))]
 DatabaseUser = Annotated[
     str,
     Field(min_length=1),
@@ -252,8 +145,8 @@ Email = Annotated[str, _must(lambda text: re.fullmatch(r"[^ ]+@[^ @]+", text), "
 Folder = Annotated[Path, AfterValidator(lambda path: Path(_path(str(path))))]
 Readers = Literal["owner", "group", "everyone"]
 """Who on this machine may read what this program writes, besides root."""
-Hosts = Annotated[tuple[str, ...], AfterValidator(_hosts)]
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Hosts = Annotated[tuple[str, ...], AfterValidator(urls.host_names)]
+HttpUrl = Annotated[str, AfterValidator(urls.http_url)]
 Names = Annotated[tuple[str, ...], AfterValidator(lambda values: tuple(dict.fromkeys(values)))]
 Place = Annotated[str, AfterValidator(_place)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
@@ -262,9 +155,9 @@ SecretUrl = Annotated[
 ]
 PostgresUrl = Annotated[SecretStr, AfterValidator(_secret(checked_database_url))]
 Pattern = Annotated[str, AfterValidator(_regular_expression)]
-Origin = Annotated[str, AfterValidator(lambda value: value.rstrip("/"))]
+Origin = Annotated[str, AfterValidator(urls.origin)]
 """As a browser writes it, and so Clerk's claim `azp`."""
-IssuerUrl = Annotated[str, AfterValidator(_issuer)]
+IssuerUrl = Annotated[str, AfterValidator(urls.issuer_url)]
 ReportPassword = Annotated[SecretStr, _ONE_LINE, _must_be_varied(5, "Make one with: openssl rand -hex 16")]
 ServicePassword = Annotated[SecretStr, _must_be_varied(4, "Give the account another one in Twenty, and set that here")]
 SigningSecret = Annotated[

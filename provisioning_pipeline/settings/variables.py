@@ -10,10 +10,10 @@ from typing import Annotated
 
 from pydantic import TypeAdapter, ValidationError
 
-from provisioning_pipeline.settings.faults import PREFIX
 from provisioning_pipeline.settings.program import Settings
 from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment, secrets_folder
-from provisioning_pipeline.settings.types import stripped
+from provisioning_pipeline.values.faults import PREFIX
+from provisioning_pipeline.values.texts import stripped
 
 _FRESH_HOURS = Settings.model_fields["report_fresh_hours"]
 _OF_KUBERNETES = re.compile(r"(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_.+)?)?)")

@@ -7,7 +7,7 @@ from provisioning_pipeline.decide.lifecycle import LifecyclePolicy, not_ending_a
 from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.lifecycle import LIFECYCLE_OF, Lifecycle
-from provisioning_pipeline.model.tenant import folded_name
+from provisioning_pipeline.model.registry import folded_name
 from provisioning_pipeline.steps.scope import Scope
 
 

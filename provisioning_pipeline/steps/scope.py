@@ -13,8 +13,8 @@ from weakref import WeakValueDictionary
 from psycopg import Error
 
 from provisioning_pipeline.clients.clerk.client import ClerkClient
+from provisioning_pipeline.clients.guards import noting_writes
 from provisioning_pipeline.clients.postgres import Database, Row
-from provisioning_pipeline.clients.transport import noting_writes
 from provisioning_pipeline.clients.twenty.accounts import Account, WorkspaceAddress, derived_password
 from provisioning_pipeline.clients.twenty.client import TwentyClient
 from provisioning_pipeline.clients.twenty.database import TwentyDatabase, WorkspaceState

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from importlib import metadata
 from urllib.parse import urlsplit
 
 import pandas as pd
@@ -17,7 +18,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.clients.tenant_role import mending, role_rights, who_and_where
 from provisioning_pipeline.decide.detection import DetectionPolicy, detect
-from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger import revisions
 from provisioning_pipeline.ledger.announcements import Deliveries
 from provisioning_pipeline.ledger.registry import OUR_COLUMNS, Registry
 from provisioning_pipeline.ledger.registry_table import WORKSPACE_COLUMNS, namesakes, open_schemas
@@ -39,6 +40,7 @@ from provisioning_pipeline.run.observe import registry_loss
 from provisioning_pipeline.settings import Settings, TwentyServer
 from provisioning_pipeline.tasks.vouch import shut_out_summary
 
+CLIENT_DISTRIBUTION = "provisioning-pipeline-client"
 _MOST_OPENED = 3
 """Tenant databases that are asked, one after another, until one answers."""
 _OPENED_SECONDS = 10
@@ -69,6 +71,8 @@ async def preflight(settings: Settings) -> list[Check]:
             checks.append((f"Twenty {server.name}, database", partial(_twenty_database, connections, server)))
             checks.append((f"Twenty {server.name}", partial(_twenty, connections, server)))
         found = await all_of(_check(system, ask) for system, ask in checks)
+        if twofold := installed_twice():
+            found.append(twofold)
         if refused := await shut_out_summary(connections):
             found.append(Check("Accounts of members", ok=True, found=refused, warning=True))
         if settings.webhook_endpoints:
@@ -76,6 +80,19 @@ async def preflight(settings: Settings) -> list[Check]:
         if settings.alert_urls:
             found.append(_alerts(settings))
         return [*found, *[await _certificate(connections, server.name) for server in settings.servers]]
+
+
+def installed_twice() -> Check | None:
+    """That the client distribution lies in the same environment: its modules are ours, and pip writes over them."""
+    try:
+        version = metadata.version(CLIENT_DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return None
+    found = (
+        f"{CLIENT_DISTRIBUTION} {version} is installed in the same environment and has some of the same modules, so we "
+        "do not know which version of them runs. Uninstall both, then install provisioning-pipeline alone."
+    )
+    return Check("This installation", ok=True, found=found, warning=True)
 
 
 async def _check(system: str, ask: Callable[[], Awaitable[str | Check]]) -> Check:
@@ -93,7 +110,7 @@ async def _webhooks(connections: Connections) -> Check:
     urls = connections.settings.webhook_endpoints.values()
     hosts = ", ".join(sorted({urlsplit(url.get_secret_value()).hostname or "" for url in urls}))
     # an older ledger has none yet
-    current = await schema.revision(connections.ledger.database) in (None, schema.HEAD)
+    current = await revisions.revision(connections.ledger.database) in (None, revisions.HEAD)
     counts = await Deliveries(connections.ledger.database).counts() if current else DeliveryCounts()
     trouble = undelivered_in_words(counts)
     return Check("Webhooks that leave", ok=True, found=f"to {hosts}; {trouble or 'all arrived'}", warning=bool(trouble))
@@ -123,11 +140,11 @@ async def _registry(connections: Connections) -> str:
     registry = connections.registry
     version = await _version(registry.database)
     rows = await registry.rows()
-    revision = await schema.revision(registry.database)
+    revision = await revisions.revision(registry.database)
     ledger = "no ledger yet" if revision is None else f"ledger at revision {revision}"
-    behind = "" if revision == schema.HEAD else " (`provisioning migrate` or the first run brings it up to date)"
+    behind = "" if revision == revisions.HEAD else " (`provisioning migrate` or the first run brings it up to date)"
     await _may_keep_a_ledger(registry.database)
-    if revision in (None, schema.HEAD):
+    if revision in (None, revisions.HEAD):
         loss = await registry_loss(connections)
         if loss.doubt:
             raise Fault(FaultKind.SERVER, Reason.REGISTRY_IN_DOUBT, loss.doubt)
@@ -187,7 +204,7 @@ async def _open_schemas(registry: Registry) -> list[str]:
 async def _rows_to_come(connections: Connections, rows: pd.DataFrame, revision: str | None) -> list[str]:
     """How many databases the first run will register."""
     settings = connections.settings
-    if not settings.adopt_databases or revision not in (None, schema.HEAD):
+    if not settings.adopt_databases or revision not in (None, revisions.HEAD):
         return []
     try:
         found = await tenant_databases(

@@ -3,7 +3,7 @@
 import uuid
 from dataclasses import dataclass
 
-from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger import revisions
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.ledger.offboardings import Offboardings, dig_up
 from provisioning_pipeline.ledger.restarts import drop_workspace
@@ -85,7 +85,7 @@ async def restart(settings: Settings, found: Gone) -> str:
 
 
 async def _gone(connections: Connections, tenant: str) -> Gone:
-    if await schema.revision(connections.ledger.database) != schema.HEAD:
+    if await revisions.revision(connections.ledger.database) != revisions.HEAD:
         raise RunFault("The ledger is of another version of this program: run `provisioning migrate` first.")
     rows = await connections.ledger.tenant_rows(tenant)
     try:

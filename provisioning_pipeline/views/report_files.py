@@ -6,7 +6,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.ledger.history import History
 from provisioning_pipeline.ledger.inspections import RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.schema import has_ledger
+from provisioning_pipeline.ledger.revisions import has_ledger
 from provisioning_pipeline.report.summary import Summary
 from provisioning_pipeline.run.conclude import last_summary
 from provisioning_pipeline.settings import Settings

@@ -17,7 +17,8 @@ from provisioning_pipeline.clients.clerk import client as clerk_client
 from provisioning_pipeline.clients.clerk import walk as clerk_walk
 from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.clerk.walk import membership_row, organization_row, page_of, user_row
-from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, json_of
+from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault
+from provisioning_pipeline.clients.json_answers import json_of
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.clients.concurrency import BURST, GOOD_FOR_SECONDS, LimitOfAll, RateLimit, shared_limit
+from provisioning_pipeline.clients.concurrency import LimitOfAll, RateLimit, shared_limit
+from provisioning_pipeline.clients.windows import BURST, GOOD_FOR_SECONDS
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from provisioning_pipeline.clients import http
+from provisioning_pipeline.clients import json_answers
 from provisioning_pipeline.observe.snapshots import whole_instance
 from provisioning_pipeline.sandbox.clerk import StandInClerk
 from provisioning_pipeline_tests.clients.clerk import of, organization, people
@@ -15,7 +15,8 @@ import resource
 
 import httpx2
 
-from provisioning_pipeline.clients.http import OddAnswer, json_of
+from provisioning_pipeline.clients.http import OddAnswer
+from provisioning_pipeline.clients.json_answers import json_of
 
 response = httpx2.Response(200, content=b"[" + b'{"id":"user_1"},' * 2_000_000 + b"1]")
 with open("/proc/self/statm") as status:
@@ -41,9 +42,9 @@ async def test_a_walk_without_room_ends_with_that_and_asks_nobody_again(
     organization(clerk, *people(clerk, 2))
 
     def starved(_: bytes) -> object:
-        raise http.orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
+        raise json_answers.orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
 
-    monkeypatch.setattr(http.orjson, "loads", starved)
+    monkeypatch.setattr(json_answers.orjson, "loads", starved)
     async with of(clerk) as opened:
         with pytest.raises(MemoryError):
             await whole_instance(opened)

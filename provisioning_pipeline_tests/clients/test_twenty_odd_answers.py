@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from provisioning_pipeline.clients import http
+from provisioning_pipeline.clients import http, json_answers
 from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault
 from provisioning_pipeline.clients.transport import CallCounter, Effect
 from provisioning_pipeline.clients.twenty import operations
@@ -187,9 +187,9 @@ async def test_a_body_without_end_is_not_read_to_its_end(waits: list[float], mon
 
 async def test_too_little_memory_is_never_an_odd_answer(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> None:
     def starved(_: bytes) -> object:
-        raise http.orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
+        raise json_answers.orjson.JSONDecodeError("Not enough memory to allocate buffer for parsing", "", 0)
 
-    monkeypatch.setattr(http.orjson, "loads", starved)
+    monkeypatch.setattr(json_answers.orjson, "loads", starved)
     async with wire_to(lambda _: httpx2.Response(200, json={"data": {}})) as wire:
         with pytest.raises(MemoryError):
             await wire.call(operations.CURRENT_USER, {}, None)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from provisioning_pipeline.decide.detection import RegistryLoss
 from provisioning_pipeline.decide.lifecycle import LifecyclePolicy, with_lives
+from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.model.lifecycle import Life, Lifecycle
 from provisioning_pipeline.model.offboarding import Offboarding
 from provisioning_pipeline_tests.decide.facts import LOOKED_AT, WORKSPACE, find, link, row

@@ -11,9 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect, weigh_loss
+from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect
 from provisioning_pipeline.decide.lifecycle import LifecyclePolicy, with_lives
 from provisioning_pipeline.decide.moves import Moves, moves_of
+from provisioning_pipeline.decide.registry_loss import weigh_loss
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import ConditionType, Reason
 from provisioning_pipeline.model.history import Budget, KnownRows

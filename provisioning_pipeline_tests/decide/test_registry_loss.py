@@ -7,14 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.decide.detection import (
-    Detected,
-    DetectionPolicy,
-    RegistryLoss,
-    detect,
-    loss_name,
-    weigh_loss,
-)
+from provisioning_pipeline.decide.detection import Detected, DetectionPolicy, detect
+from provisioning_pipeline.decide.registry_loss import RegistryLoss, loss_name, weigh_loss
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.condition import SET_ASIDE, ConditionType, Reason, Status
 from provisioning_pipeline.model.history import Budget, KnownRows

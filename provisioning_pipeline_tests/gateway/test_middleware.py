@@ -215,7 +215,7 @@ def test_a_websocket_is_closed_before_it_opens(
 
 def test_a_websocket_is_told_to_come_again_while_nobody_can_tell(town: Lobby, acme: Tenant, ann: str) -> None:
     settings = session_settings(town.fleet, town.clerk, clerk_jwks_url="http://127.0.0.1:9/jwks")
-    app = ClerkWorkspaceMiddleware(Starlette(), settings)
+    app = ClerkWorkspaceMiddleware(Starlette(), settings.sessions)
 
     with (
         TestClient(app) as client,

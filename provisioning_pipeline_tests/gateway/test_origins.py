@@ -43,7 +43,9 @@ def lobby(sandbox_postgres: SandboxPostgres) -> Iterator[Lobby]:
     with town_in(sandbox_postgres) as (fleet, clerk, other_clerk):
         town = Lobby(fleet, clerk, other_clerk, None)  # `Lobby.at` gives one
         routes = [WebSocketRoute("/talk", talk)]
-        with town.at(ClerkWorkspaceMiddleware(Starlette(routes=routes), session_settings(fleet, clerk))) as here:
+        with town.at(
+            ClerkWorkspaceMiddleware(Starlette(routes=routes), session_settings(fleet, clerk).sessions)
+        ) as here:
             yield here
 
 

@@ -5,7 +5,8 @@ import asyncio
 from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.transport import CallCounter
-from provisioning_pipeline.ledger.call_budget import CallBudget, budget_of_runs
+from provisioning_pipeline.ledger.call_budget import CallBudget
+from provisioning_pipeline.run.connections import budget_of_runs
 from provisioning_pipeline.settings import load_settings
 
 _AT_ONCE = 8
@@ -15,7 +16,7 @@ async def call() -> None:
     """Ask for the instance again and again, as a run would ask."""
     settings = load_settings()
     async with (
-        CallBudget(settings, budget_of_runs(settings)) as budget,
+        CallBudget(settings.registry_url.get_secret_value(), budget_of_runs(settings)) as budget,
         ClerkClient(
             settings.clerk_base_url,
             settings.clerk_secret_key,

@@ -16,10 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.clients.concurrency import GOOD_FOR_SECONDS
+from provisioning_pipeline.clients.guards import guarded_by, noting_writes
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.clients.transport import guarded_by, noting_writes
-from provisioning_pipeline.ledger.call_budget import Budget, CallBudget, budget_of_runs, budgets_of_checks, used
+from provisioning_pipeline.clients.windows import GOOD_FOR_SECONDS
+from provisioning_pipeline.gateway.member_checks import budgets_of_checks
+from provisioning_pipeline.ledger.call_budget import Budget, CallBudget, used
+from provisioning_pipeline.run.connections import budget_of_runs
 from provisioning_pipeline.sandbox.clerk import ClerkOptions, StandInClerk
 from provisioning_pipeline.sandbox.clerk.gate import Gate
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
@@ -39,6 +41,11 @@ def environment(url: str, **more: str) -> dict[str, str]:
 
 def settings(url: str, **more: str) -> Settings:
     return settings_of(environment(url, **more))
+
+
+def opened(settings: Settings) -> CallBudget:
+    """As a run opens it."""
+    return CallBudget(settings.registry_url.get_secret_value(), budget_of_runs(settings))
 
 
 def most_in_ten_seconds(times: list[float]) -> int:
@@ -68,7 +75,7 @@ def test_no_ten_seconds_hold_more_calls_than_the_budget_however_late_each_goes_o
 
 def test_the_uses_of_one_key_have_rows_and_shares_of_their_own() -> None:
     found = settings(NOWHERE, CLERK_SHARE="0.8")
-    checks = budgets_of_checks(found)
+    checks = budgets_of_checks(found.sessions)
     assert [budget_of_runs(found).calls, checks[True].calls, checks[False].calls] == [160, 5, 5], "a check is two calls"
     other = settings(NOWHERE, CLERK_SECRET_KEY="sk_test_of_another")
     names = {budget_of_runs(found).name, checks[True].name, checks[False].name, budget_of_runs(other).name}
@@ -80,7 +87,7 @@ def test_the_uses_of_one_key_have_rows_and_shares_of_their_own() -> None:
 
 
 async def takes(settings: Settings, count: int, *, within: float | None = None) -> list[float | None]:
-    async with CallBudget(settings, budget_of_runs(settings)) as budget:
+    async with opened(settings) as budget:
         return [await budget.take(within=within) for _ in range(count)]
 
 
@@ -104,7 +111,7 @@ def test_who_cannot_wait_takes_nothing(url: str) -> None:
 
 def test_a_refusal_keeps_every_process_away_and_ends_the_burst(url: str) -> None:
     async def refused() -> None:
-        async with CallBudget(settings(url), budget_of_runs(settings(url))) as budget:
+        async with opened(settings(url)) as budget:
             await budget.close_for(7)
 
     asyncio.run(refused())
@@ -124,7 +131,7 @@ def test_a_clock_that_was_put_back_by_a_day_keeps_no_call_waiting(url: str) -> N
 
 def test_it_is_told_how_much_is_used_up(url: str) -> None:
     known = settings(url)
-    budgets = [budget_of_runs(known), *budgets_of_checks(known).values()]
+    budgets = [budget_of_runs(known), *budgets_of_checks(known.sessions).values()]
 
     async def read(ledger: Database) -> dict[str, float]:
         return await used(ledger, budgets)
@@ -183,7 +190,7 @@ def test_before_there_is_a_ledger_nothing_is_shared_and_nothing_told(
 
 def test_a_ledger_that_hangs_delays_one_call_and_no_other(url: str) -> None:
     async def go() -> list[float | None]:
-        async with CallBudget(settings(url), budget_of_runs(settings(url))) as budget:
+        async with opened(settings(url)) as budget:
             return [await budget.take() for _ in range(5)]
 
     async def held(ledger: Database) -> list[float | None]:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 from psycopg.sql import SQL, Identifier
 
-from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger import revisions, schema
 from provisioning_pipeline.ledger.fleet import known_and_due
 from provisioning_pipeline.ledger.ledger import Ledger
 from provisioning_pipeline.ledger.locks import tenant_lock
@@ -52,7 +52,7 @@ def test_the_code_works_with_alembics_own_head() -> None:
 
     script = ScriptDirectory.from_config(schema.alembic_config("postgresql://nobody@localhost/none"))
 
-    assert script.get_current_head() == schema.HEAD
+    assert script.get_current_head() == revisions.HEAD
     assert script.get_bases() == ["0001"]
 
 
@@ -83,7 +83,7 @@ def test_reading_a_database_without_a_ledger_finds_nothing_and_makes_nothing(bar
             len(await ledger.links()),
             await ledger.conditions(),
             await ledger.tenant_rows(),
-            await schema.revision(ledger.database),
+            await revisions.revision(ledger.database),
         )
 
     assert run(bare, read, read_only=True) == (0, [], [], None)

@@ -8,11 +8,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.ledger import schema
-from provisioning_pipeline.ledger.organizations import claims, known_rows, store_organizations
+from provisioning_pipeline.ledger import revisions, schema
+from provisioning_pipeline.ledger.organizations import claims, store_organizations
 from provisioning_pipeline.ledger.pending import Turns
 from provisioning_pipeline.ledger.registration import Databases, adopt, register
 from provisioning_pipeline.ledger.registry import Registry
+from provisioning_pipeline.ledger.registry_reading import known_rows
 from provisioning_pipeline.ledger.registry_table import open_schemas
 from provisioning_pipeline.ledger.runs import tenants_at_work
 from provisioning_pipeline.ledger.serving import tenant_of
@@ -166,7 +167,7 @@ def test_a_search_path_that_puts_others_before_postgresql_is_not_ours(place: Pla
         assert len(await registry.named("acme")) == 1
         await known_rows(registry)
         await tenant_of(database, "org_1", "user_1")
-        assert await schema.revision(database)
+        assert await revisions.revision(database)
         async with Turns(database).open() as turns:
             await turns.see(["b"])
 

@@ -13,7 +13,8 @@ from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_table import spelled
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
-from provisioning_pipeline.model.tenant import Tenant, folded_name, registry_status
+from provisioning_pipeline.model.registry import folded_name, registry_status
+from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline_tests.ledger.conftest import ask_ledger
 

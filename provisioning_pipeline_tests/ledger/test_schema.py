@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger import revisions, schema
 from provisioning_pipeline.ledger.api_keys import ApiKeys
 from provisioning_pipeline.ledger.fleet import known_and_due
 from provisioning_pipeline.ledger.ledger import Ledger
-from provisioning_pipeline.ledger.schema import OtherLedger
+from provisioning_pipeline.ledger.revisions import OtherLedger
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.api_key import EVERY_SCOPE, EVERY_TENANT
 from provisioning_pipeline.model.fault import Fault
@@ -68,7 +68,7 @@ def test_every_way_into_the_ledger_refuses_it_and_changes_nothing(
     ways: list[Callable[[], Any]] = [
         lambda: read(url, lambda ledger: ledger.links()),
         lambda: read(url, lambda ledger: known_and_due(ledger.database)),
-        lambda: read(url, lambda ledger: schema.revision(ledger.database)),
+        lambda: read(url, lambda ledger: revisions.revision(ledger.database)),
         lambda: schema.migrate(url),
     ]
     for way in ways:
@@ -80,7 +80,7 @@ def test_every_way_into_the_ledger_refuses_it_and_changes_nothing(
     assert [row[0] for row in rows] == {
         "later": [LATER],
         "foreign": ["a1b2c3"],
-        "two heads": [schema.HEAD, LATER],
+        "two heads": [revisions.HEAD, LATER],
         "empty": [],
     }[what]
 
@@ -127,9 +127,9 @@ def test_a_ledger_that_was_taken_down_to_nothing_is_made_anew(sandbox_postgres: 
     sandbox_postgres.execute(
         "schema_nothing", "CREATE SCHEMA provisioning; CREATE TABLE provisioning.alembic_version (version_num text)"
     )
-    assert read(url, lambda ledger: schema.revision(ledger.database)) is None
+    assert read(url, lambda ledger: revisions.revision(ledger.database)) is None
     schema.migrate(url)
-    assert read(url, lambda ledger: schema.revision(ledger.database)) == schema.HEAD
+    assert read(url, lambda ledger: revisions.revision(ledger.database)) == revisions.HEAD
     sandbox_postgres.drop_database("schema_nothing")
 
 
@@ -143,9 +143,9 @@ def test_a_server_goes_on_with_a_ledger_that_a_later_version_updates_meanwhile(
     settings = Settings.model_validate({"registry_url": url, **_rest()})
 
     async def ask() -> Any:
-        async with LedgerAccess(settings) as ledger:
+        async with LedgerAccess(settings.registry_url.get_secret_value()) as ledger:
             found = await ledger.ask(lambda database: Ledger(database).tenant_rows())
-            return found, await ledger.ask(schema.revision)
+            return found, await ledger.ask(revisions.revision)
 
     assert asyncio.run(ask()) == ([], LATER)
 
@@ -154,7 +154,7 @@ def test_a_server_counts_a_ledger_that_was_restored_in_part_as_away(url_of: Call
     settings = Settings.model_validate({"registry_url": url_of("empty"), **_rest()})
 
     async def ask() -> None:
-        async with LedgerAccess(settings) as ledger:
+        async with LedgerAccess(settings.registry_url.get_secret_value()) as ledger:
             await ledger.ask(lambda database: Ledger(database).tenant_rows())
 
     with pytest.raises(LedgerAway):
@@ -169,7 +169,7 @@ def test_an_earlier_ledger_is_to_be_migrated(sandbox_postgres: SandboxPostgres) 
     with pytest.raises(Fault, match="Run `provisioning migrate`"):
         read(url, lambda ledger: ledger.links())
     schema.migrate(url)
-    assert read(url, lambda ledger: schema.revision(ledger.database)) == schema.HEAD
+    assert read(url, lambda ledger: revisions.revision(ledger.database)) == revisions.HEAD
     sandbox_postgres.drop_database("schema_earlier")
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger import revisions
 from provisioning_pipeline.ledger.pending import CodeLocations, Turns
 from provisioning_pipeline.ledger.schema import ledger_database
 from provisioning_pipeline.model.history import LastRun
@@ -75,7 +75,7 @@ def test_a_ledger_of_an_earlier_version_is_brought_to_this_one_before_a_run_is_a
 
     assert launch(fleet, "acme") == ["acme"]
 
-    assert fleet.sql("SELECT version_num FROM provisioning.alembic_version") == [(schema.HEAD,)]
+    assert fleet.sql("SELECT version_num FROM provisioning.alembic_version") == [(revisions.HEAD,)]
 
 
 def test_two_sensors_at_once_divide_the_due_between_them(fleet: Fleet) -> None:

@@ -7,9 +7,10 @@ from functools import cache
 from itertools import count
 from typing import Any
 
-from provisioning_pipeline.decide.detection import DetectionPolicy, RegistryLoss, detect, loss_budget, weigh_loss
+from provisioning_pipeline.decide.detection import DetectionPolicy, detect
 from provisioning_pipeline.decide.lifecycle import LifecyclePolicy, with_lives
 from provisioning_pipeline.decide.placement import Placement
+from provisioning_pipeline.decide.registry_loss import RegistryLoss, loss_budget, weigh_loss
 from provisioning_pipeline.model import frames
 from provisioning_pipeline.model.access_lock import AccessLock, LockState
 from provisioning_pipeline.model.change import ADOPT_DATABASE
@@ -152,7 +153,7 @@ class World:
         lost = tuple(known - {row["database_name"] for row in registry})
         loss = RegistryLoss()
         if lost:
-            budget = loss_budget(self.settings, approved)
+            budget = loss_budget(self.settings.sessions, approved)
             found = KnownRows(len(known), lost, bool(registry))
             loss = weigh_loss("tenant_registry", found, budget, dropped=set(lost) - self.databases)
         detected = detect(

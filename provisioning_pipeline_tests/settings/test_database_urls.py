@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
 from provisioning_pipeline.clients.postgres import without_secrets
-from provisioning_pipeline.settings.database_url import ENCODE, checked_database_url
+from provisioning_pipeline.values.database_url import ENCODE, checked_database_url
 from provisioning_pipeline_tests.settings.complete import CANARY, faults_of
 
 SHAPES = (

@@ -53,7 +53,7 @@ def test_no_proxy_is_read_however_it_is_written(
     for host in through:
         proxy = proxy_for(f"https://{host}/v1")
         assert proxy is not None, host
-        assert (proxy.variable, proxy.url.get_secret_value()) == ("HTTPS_PROXY", PROXY)
+        assert (proxy.variable, proxy.url) == ("HTTPS_PROXY", PROXY)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_the_proxy_is_the_one_that_other_programs_take(
         monkeypatch.setenv(name, value)
     load()
     proxy = proxy_for(url)
-    assert (proxy and (proxy.variable, proxy.url.get_secret_value())) == found
+    assert (proxy and (proxy.variable, proxy.url)) == found
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_a_variable_that_cannot_be_used_is_named_by_every_command(
 
 
 def test_a_gateway_is_told_too(monkeypatch: pytest.MonkeyPatch, load: Any) -> None:
-    from provisioning_pipeline.settings import SettingsError, load_gateway_settings
+    from provisioning_pipeline.gateway import SessionSettings, SettingsError
 
     load()
     monkeypatch.setenv("ALL_PROXY", "socks://127.0.0.1:1080")
     with pytest.raises(SettingsError, match="ALL_PROXY: names a SOCKS proxy"):
-        load_gateway_settings()
+        SessionSettings.from_environment()
 
 
 def test_a_store_of_certificates_is_taken(monkeypatch: pytest.MonkeyPatch, load: Any, tmp_path: Path) -> None:

@@ -4,12 +4,26 @@ Limits as in Clerk's OpenAPI of 2026-05-12: 500 objects on a page (more silently
 """
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from typing import Any, Final, Self, TypeVar
-from urllib.parse import quote
+from typing import Any, Self, TypeVar
 
 import httpx2
 from pydantic import SecretStr
 
+from provisioning_pipeline.clients.clerk.refusals import refused
+from provisioning_pipeline.clients.clerk.standing import (
+    API_VERSION,
+    MEMBERS,
+    OTHER_JSON,
+    USER,
+    data_of,
+    list_of,
+    listed,
+    membership_call,
+    object_of,
+    path_of,
+    standing_of,
+    total_of,
+)
 from provisioning_pipeline.clients.clerk.walk import (
     MOST_PER_PAGE,
     WORKSPACE_ID_KEY,
@@ -27,19 +41,17 @@ from provisioning_pipeline.clients.clerk.walk import (
     user_row,
 )
 from provisioning_pipeline.clients.concurrency import LimitOfAll, SharedBudget, all_of, both, shared_limit
-from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, answer_in_words, json_of, plain_text
+from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault
+from provisioning_pipeline.clients.json_answers import json_of
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
 from provisioning_pipeline.model.people import Departure
 
-API_VERSION = "2026-05-12"
 MOST_IDS_PER_CALL = 100
 _CALLS_AT_ONCE = 4
 _OLDEST_FIRST = "+created_at"
 _SYSTEM = "Clerk"
-_MEMBERS = "GET /organizations/{id}/memberships"
-_OTHER_JSON: Final = "JSON of another shape than Clerk's"
 T = TypeVar("T")
 
 
@@ -92,7 +104,7 @@ class ClerkClient:
             Fault: of kind SERVER when what answers is not Clerk.
         """
         try:
-            found = await self._ask("/instance", "GET /instance", _object)
+            found = await self._ask("/instance", "GET /instance", object_of)
         except OddAnswerFault as fault:
             raise Fault(
                 FaultKind.SERVER,
@@ -124,8 +136,8 @@ class ClerkClient:
         """
         return await self._all(
             f"members of {organization_id}",
-            _path("organizations", organization_id, "memberships"),
-            _MEMBERS,
+            path_of("organizations", organization_id, "memberships"),
+            MEMBERS,
             membership_row,
             organization_id,
         )
@@ -134,7 +146,7 @@ class ClerkClient:
         """Every user, as rows of CLERK_USERS."""
 
         async def count() -> int:
-            return await self._get("/users/count", "GET /users/count", _total)
+            return await self._get("/users/count", "GET /users/count", total_of)
 
         async def after(cursor: str | None) -> Page | None:
             parameters: dict[str, Any] = {"limit": MOST_PER_PAGE, "order_by": _OLDEST_FIRST}
@@ -166,7 +178,7 @@ class ClerkClient:
             "organizations",
             "organization_id",
             organization_ids,
-            lambda answer: page_of(_data(answer), organization_row),
+            lambda answer: page_of(data_of(answer), organization_row),
         )
 
     async def organization_by_slug(self, slug: str) -> Row | None:
@@ -174,7 +186,7 @@ class ClerkClient:
         name = "GET /organizations/{slug}"
         if not slug:
             return None
-        answer = await self._get_if_there(_path("organizations", slug), name, _object)
+        answer = await self._get_if_there(path_of("organizations", slug), name, object_of)
         if answer is None:
             await self._prove_clerk()
             return None
@@ -194,30 +206,15 @@ class ClerkClient:
         Raises:
             Fault: when Clerk could not be asked.
         """
-        listed, user = await both(
-            self._get_if_there(
-                _path("organizations", organization_id, "memberships"),
-                _MEMBERS,
-                lambda answer: (_data(answer), _total(answer)),
-                {"user_id": user_id, "limit": 1},
-            ),
-            self._get_if_there(_path("users", user_id), "GET /users/{id}", _object),
+        path, parameters = membership_call(organization_id, user_id)
+        members, user = await both(
+            self._get_if_there(path, MEMBERS, listed, parameters),
+            self._get_if_there(path_of("users", user_id), USER, object_of),
         )
-        if listed is None:
+        if members is None:
             await self._prove_clerk()
             return False
-        entries, total = listed
-        if total != len(entries) or any(_user_of(entry) != user_id for entry in entries):
-            return False  # the list was not narrowed to this person, so nothing follows from it
-        member = bool(entries)
-        if user is None:
-            return False if member else Departure("deleted", None)
-        if user.get("id") != user_id:
-            return False
-        if user.get("banned") is True:
-            changed_at = user.get("updated_at")
-            return Departure("banned", changed_at if isinstance(changed_at, int) else None)
-        return True if member else Departure("left", None)
+        return standing_of(user_id, members, user)
 
     # --- writes
 
@@ -229,7 +226,7 @@ class ClerkClient:
             DryRunViolation: in a dry run.
         """
         name = "PATCH /organizations/{id}/metadata"
-        path = _path("organizations", organization_id, "metadata")
+        path = path_of("organizations", organization_id, "metadata")
         status, _ = await self._patch(path, name, {"public_metadata": {WORKSPACE_ID_KEY: workspace_id}}, (404,))
         if status == 404:
             raise await self._organization_missing(organization_id)
@@ -260,7 +257,7 @@ class ClerkClient:
         """
         name = "PATCH /users/{id}"
         body = {"external_id": external_id}
-        status, codes = await self._patch(_path("users", user_id), name, body, (404, 409, 422))
+        status, codes = await self._patch(path_of("users", user_id), name, body, (404, 409, 422))
         if status == 404:
             await self._prove_clerk()
             raise Fault(FaultKind.TENANT, Reason.MEMBERS_GONE, f"Clerk knows no user {user_id} any more.")
@@ -283,7 +280,7 @@ class ClerkClient:
         organization_id: str | None = None,
     ) -> Walk:
         def read(answer: Any) -> tuple[Page, int]:
-            return page_of(_data(answer), parse), _total(answer)
+            return page_of(data_of(answer), parse), total_of(answer)
 
         async def page_at(offset: int) -> tuple[Page, int]:
             parameters = {"limit": MOST_PER_PAGE, "offset": offset, "order_by": _OLDEST_FIRST}
@@ -365,7 +362,7 @@ class ClerkClient:
                 found = read(json_of(response))
                 self._is_clerk = True
                 return found
-            _refused(response, name, absent)
+            refused(response, json_of(response), name, absent)
             return None
 
         return await self._transport.ask(
@@ -377,9 +374,9 @@ class ClerkClient:
 
         def answer(response: httpx2.Response) -> tuple[int, str]:
             if response.is_success:
-                _object(json_of(response))
+                object_of(json_of(response))
                 return response.status_code, ""
-            return response.status_code, _refused(response, name, expected)
+            return response.status_code, refused(response, json_of(response), name, expected)
 
         try:
             return await self._transport.ask("PATCH", path, name=name, effect=Effect.WRITE, read=answer, json=body)
@@ -388,70 +385,12 @@ class ClerkClient:
             raise
 
 
-def _path(*parts: str) -> str:
-    return "".join(f"/{quote(part, safe='')}" for part in parts)
-
-
-def _total(answer: Any) -> int:
-    total = answer.get("total_count") if isinstance(answer, dict) else None
-    if not isinstance(total, int) or isinstance(total, bool) or total < 0:
-        raise OddAnswer(_OTHER_JSON)
-    return total
-
-
-def _data(answer: Any) -> list[Any]:
-    return _list(answer.get("data") if isinstance(answer, dict) else None)
-
-
-def _list(answer: Any) -> list[Any]:
-    if not isinstance(answer, list):
-        raise OddAnswer(_OTHER_JSON)
-    return answer
-
-
-def _object(answer: Any) -> dict[str, Any]:
-    if not isinstance(answer, dict):
-        raise OddAnswer(_OTHER_JSON)
-    return answer
-
-
 def _page_of_users(answer: Any) -> Page:
-    return page_of(_list(answer), user_row)
+    return page_of(list_of(answer), user_row)
 
 
 def _emails(answer: Any) -> set[str]:
     try:
-        return {email for user in _list(answer) for email in all_emails(user)}
+        return {email for user in list_of(answer) for email in all_emails(user)}
     except (KeyError, TypeError, AttributeError):
-        raise OddAnswer(_OTHER_JSON) from None
-
-
-def _user_of(membership: Any) -> str | None:
-    person = membership.get("public_user_data") if isinstance(membership, dict) else None
-    return person.get("user_id") if isinstance(person, dict) else None
-
-
-def _refused(response: httpx2.Response, name: str, expected: Container[int]) -> str:
-    """The codes of a refusal of Clerk's own, when it has one of these statuses.
-
-    Raises:
-        OddAnswer: when something in front of Clerk refused.
-        Fault: what any other status asks of us.
-    """
-    try:
-        codes = [error["code"] for error in json_of(response)["errors"]]
-    except (OddAnswer, KeyError, TypeError):
-        raise OddAnswer(answer_in_words(response)) from None
-    words, status = plain_text(", ".join(map(str, codes))) or "no reason given", response.status_code
-    if status in expected:
-        return words
-    if status == 401:
-        raise Fault(
-            FaultKind.SERVER,
-            Reason.CREDENTIALS_REFUSED,
-            f"Clerk refuses the secret key (HTTP {status}). Correct PROVISIONING_CLERK_SECRET_KEY.",
-        )
-    if status == 404:
-        # of a list that Clerk has, or of a path of which it only seems that Clerk is behind it
-        raise OddAnswer(f"HTTP 404, as if Clerk had no {name}")
-    raise Fault(FaultKind.TENANT, Reason.CLERK_UNREACHABLE, f"Clerk refused {name} (HTTP {status}): {words}.")
+        raise OddAnswer(OTHER_JSON) from None

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
 import jwt
-from cachetools import LRUCache
 from jwt.algorithms import RSAAlgorithm
 
 from provisioning_pipeline.clients.clerk.jwks import KeysAway, PublicKeys
+from provisioning_pipeline.clients.remembered import Remembered
 from provisioning_pipeline.model.session import CannotTell, Refusal, Refused, Session
 
 MOST_CHARACTERS = 8192
@@ -75,7 +75,7 @@ class SessionVerifier:
         self.keys: Mapping[str, PublicKeys] = dict(issuers)
         self._parties = frozenset(authorized_parties)
         self._clock = clock
-        self._verified: LRUCache[str, _Verified] = LRUCache(_REMEMBERED)
+        self._verified: Remembered[str, _Verified] = Remembered(_REMEMBERED)
 
     async def verify(self, token: str) -> Session:
         """What a token says.
@@ -126,7 +126,8 @@ class SessionVerifier:
                 raise CannotTell(_KEYS_AWAY) from None
             if known.keys.generation == known.generation:
                 return known
-        found = self._verified[token] = await self._read(token)
+        found = await self._read(token)
+        self._verified.keep(token, found)
         return found
 
     async def _read(self, token: str) -> _Verified:

@@ -11,7 +11,8 @@ from typing import Any, Final, Generic, TypeVar
 
 import httpx2
 
-from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, answer_in_words, json_of, looks_of
+from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault, answer_in_words, looks_of
+from provisioning_pipeline.clients.json_answers import json_of
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
 from provisioning_pipeline.clients.twenty import operations
 from provisioning_pipeline.clients.twenty.accounts import Token

@@ -7,7 +7,7 @@ import dagster as dg
 
 from provisioning_pipeline.defs.automation import SENSORS
 from provisioning_pipeline.defs.runs import place_of_sensor, unfinished_runs
-from provisioning_pipeline.ledger import schema
+from provisioning_pipeline.ledger import revisions
 from provisioning_pipeline.ledger.pending import CodeLocations
 from provisioning_pipeline.ledger.runs import CutRuns
 from provisioning_pipeline.ledger.schema import ledger_database
@@ -76,7 +76,7 @@ def deliver_webhooks(_: dg.SensorEvaluationContext) -> dg.SkipReason:
 async def _deliver(settings: Settings) -> Delivered:
     async with ledger_database(settings, read_only=False) as database:
         # after an upgrade the next run migrates it
-        if await schema.revision(database) != schema.HEAD:
+        if await revisions.revision(database) != revisions.HEAD:
             return Delivered()
         return await deliver(settings, database, seconds=_SEND_SECONDS)
 
@@ -85,7 +85,7 @@ async def _end_in_ledger(settings: Settings, *, but: Collection[str]) -> list[st
     """Record that runs without a process were cut, Dagster's and those of the command line; which these were."""
     async with ledger_database(settings, read_only=False) as database:
         # after an upgrade the next run migrates it
-        if await schema.revision(database) != schema.HEAD:
+        if await revisions.revision(database) != revisions.HEAD:
             return []
         return await end_gone_runs(CutRuns(database), but=but)
 
@@ -95,5 +95,5 @@ async def _remember(settings: Settings, location: str, repository: str) -> None:
     async with ledger_database(settings, read_only=False) as database:
         locations = CodeLocations(database)
         known = await locations.known()
-        if known != (location, repository) and await schema.revision(database) == schema.HEAD:
+        if known != (location, repository) and await revisions.revision(database) == revisions.HEAD:
             await locations.store(location, repository)

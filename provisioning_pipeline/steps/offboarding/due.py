@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from provisioning_pipeline.model.approval import name_for_approval
 from provisioning_pipeline.model.change import Change
 from provisioning_pipeline.model.condition import ConditionType, Reason, is_false, with_newer
 from provisioning_pipeline.model.frames import TwentySnapshot
 from provisioning_pipeline.model.lifecycle import Lifecycle
-from provisioning_pipeline.model.names import name_for_approval
 from provisioning_pipeline.model.offboarding import Offboarding, Order, Return
 from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.settings import Settings

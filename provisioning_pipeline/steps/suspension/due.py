@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 import pandas as pd
 
 from provisioning_pipeline.model.access_lock import AccessLock, LockState
+from provisioning_pipeline.model.approval import name_for_approval
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, with_newer
 from provisioning_pipeline.model.frames import BROKEN_RECORDS, TwentySnapshot
 from provisioning_pipeline.model.lifecycle import Lifecycle
-from provisioning_pipeline.model.names import name_for_approval
 from provisioning_pipeline.model.offboarding import Offboarding
 from provisioning_pipeline.model.tenant import TenantPlan
 from provisioning_pipeline.settings import Settings

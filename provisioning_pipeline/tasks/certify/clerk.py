@@ -12,16 +12,18 @@ import httpx2
 import jwt
 from pydantic import SecretStr
 
-from provisioning_pipeline.clients.clerk.client import API_VERSION, ClerkClient
+from provisioning_pipeline.clients.clerk.client import ClerkClient
 from provisioning_pipeline.clients.clerk.jwks import KeysAway
 from provisioning_pipeline.clients.clerk.session_token import SessionVerifier
+from provisioning_pipeline.clients.clerk.standing import API_VERSION
 from provisioning_pipeline.clients.clerk.walk import MOST_PER_PAGE, Walk
 from provisioning_pipeline.clients.http import http_client
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.gateway.resolver import keys_of_issuers
-from provisioning_pipeline.ledger.call_budget import CallBudget, budget_of_runs
+from provisioning_pipeline.ledger.call_budget import CallBudget
 from provisioning_pipeline.model.contract import CLERK, Observation
 from provisioning_pipeline.model.session import CannotTell, Refused
+from provisioning_pipeline.run.connections import budget_of_runs
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.certify.seeing import Seen, Unexpected, must, observe
 from provisioning_pipeline.tasks.certify.trial import DISPLAY_NAME, Unseen, subdomain
@@ -64,7 +66,7 @@ async def look_at_clerk(clerk: ClerkTrial, run: str, not_looked_at: Callable[[st
     timeout = settings.request_timeout_seconds
     async with (
         http_client(settings.clerk_base_url, timeout_seconds=timeout, headers=headers) as http,
-        CallBudget(settings, budget_of_runs(settings)) as budget,
+        CallBudget(settings.registry_url.get_secret_value(), budget_of_runs(settings)) as budget,
         ClerkClient(
             settings.clerk_base_url,
             settings.clerk_secret_key,
@@ -177,7 +179,7 @@ async def _keys(looking: _Looking) -> str:
     if not settings.clerk_issuers:
         raise Unseen("no issuer is configured (PROVISIONING_CLERK_ISSUERS), so no session is accepted")
     told = []
-    for issuer, keys in keys_of_issuers(settings, stale_seconds=0).items():
+    for issuer, keys in keys_of_issuers(settings.sessions, stale_seconds=0).items():
         try:
             await keys.warm()
         except KeysAway:
@@ -192,7 +194,7 @@ async def _session(looking: _Looking) -> str:
     if looking.token is None:
         raise Unseen("no session token was given (--session-token -)")
     settings, token = looking.settings, looking.token.get_secret_value().strip()
-    keys = keys_of_issuers(settings, stale_seconds=0)
+    keys = keys_of_issuers(settings.sessions, stale_seconds=0)
     try:
         session = await SessionVerifier(keys, settings.clerk_authorized_parties).verify(token)
     except (Refused, CannotTell) as refusal:

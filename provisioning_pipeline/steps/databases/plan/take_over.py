@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from provisioning_pipeline.model.names import first_few, name_for_approval
+from provisioning_pipeline.model.approval import name_for_approval
+from provisioning_pipeline.model.names import first_few
 from provisioning_pipeline.model.tenant_database import FoundMember, FoundWorkspace
 
 MOST_CONSIDERED: Final = 500

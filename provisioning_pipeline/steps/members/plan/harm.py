@@ -7,10 +7,10 @@ from typing import Any, Final
 import pandas as pd
 
 from provisioning_pipeline.decide.detection import Detected
+from provisioning_pipeline.model.approval import name_for_approval
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.frames import Columns, frame, records
 from provisioning_pipeline.model.history import Budget
-from provisioning_pipeline.model.names import name_for_approval
 from provisioning_pipeline.model.people import ADMIN_ROLE
 from provisioning_pipeline.model.tenant import Admin, Finding, MemberPlan, TenantPlan
 from provisioning_pipeline.steps.members.plan.decisions import MemberDecision

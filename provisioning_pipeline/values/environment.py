@@ -8,15 +8,13 @@ import os
 import re
 import ssl
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
-from provisioning_pipeline.settings.types import stripped
+from provisioning_pipeline.values.texts import stripped
 
 PROXIES = frozenset({"http_proxy", "https_proxy", "all_proxy"})
 """Variables that name a proxy, in lower case."""
@@ -30,7 +28,7 @@ class Proxy:
     """A proxy that the environment names; the URL may hold a password."""
 
     variable: str
-    url: SecretStr
+    url: str = field(repr=False)
 
 
 def proxy_for(url: str) -> Proxy | None:
@@ -63,7 +61,7 @@ def _proxy_of(scheme: str) -> Proxy | None:
     for name in (f"{scheme}_proxy", "all_proxy"):
         variable, text = _variable(name)
         if text:
-            return Proxy(variable, SecretStr(_proxy_url(variable, text)))
+            return Proxy(variable, _proxy_url(variable, text))
     return None
 
 

@@ -1,0 +1,1 @@
+"""What settings may hold, each kind with its check, and those of the middleware; without pydantic."""

@@ -1,11 +1,12 @@
 """Assembles what Dagster loads, and does nothing else.
 
-Nothing is reached at import, and of the settings two alone are read: whether sensors and schedules begin switched on,
-and when a report is old.
+Nothing is reached at import, and of the settings three alone are read: whether sensors and schedules begin switched on,
+where steps are executed, and when a report is old.
 """
 
 import dagster as dg
 
+from provisioning_pipeline.defs.executors import executor_of, holding_lock
 from provisioning_pipeline.defs.launching import clerk_changes, new_tenant_databases
 from provisioning_pipeline.defs.members import clerk_user_links, every_member_is_linked, no_email_was_sent
 from provisioning_pipeline.defs.observation import clerk_and_plan, twenty_servers
@@ -38,12 +39,16 @@ from provisioning_pipeline.defs.schedules import (
 )
 from provisioning_pipeline.defs.tables import tables_io_manager
 from provisioning_pipeline.defs.values import values_io_manager
+from provisioning_pipeline.settings.variables import chosen_executor
 
 
-def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.Definitions:
-    """Everything, with the executor of your choice for a code location of your own.
+def build_defs(executor: dg.ExecutorDefinition | None = None) -> dg.Definitions:
+    """Everything, with the executor that PROVISIONING_EXECUTOR names, or one of yours for a code location of your own.
 
-    The default costs half of Dagster's own: steps wait on the network, not on the processor.
+    The default, in process, costs half of Dagster's own: steps wait on the network, not on the processor.
+
+    Raises:
+        SettingsError: when there is no such executor, or its package is not installed.
     """
     return dg.Definitions(
         assets=[
@@ -76,7 +81,7 @@ def build_defs(executor: dg.ExecutorDefinition = dg.in_process_executor) -> dg.D
         ],
         schedules=[reconcile_tenants_hourly, verify_daily, prune_history_daily, check_freshness_hourly],
         resources={"systems": Systems(), TABLES: tables_io_manager, "io_manager": values_io_manager},
-        executor=executor,
+        executor=executor_of(chosen_executor()) if executor is None else holding_lock(executor),
     )
 
 

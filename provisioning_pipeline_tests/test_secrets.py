@@ -102,7 +102,7 @@ def test_no_secret_is_written_anywhere(
     for table in tables:
         rows = world.registry(f"SELECT to_jsonb(t) FROM provisioning.{table} t")
         written[table] = json.dumps([row[0] for row in rows])
-    for path in [*world.settings.report_path.rglob("*"), *(tmp_path / "dagster").rglob("*")]:
+    for path in [*Path(world.settings.report_path).rglob("*"), *(tmp_path / "dagster").rglob("*")]:
         if path.is_file():
             written[str(path)] = path.read_bytes().decode("utf-8", "replace")
         if path.suffix == ".parquet":

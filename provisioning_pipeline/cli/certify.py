@@ -160,7 +160,7 @@ def _line(seen: Observation) -> str:
     return f"{_GLYPHS[seen.standing]} {plain(seen.behaviour)}: expected {plain(seen.expected)}; seen {plain(seen.seen)}"
 
 
-def show(console: Terminal, certificate: Certificate, page: Path) -> None:
+def show(console: Terminal, certificate: Certificate, page: str) -> None:
     """The whole certificate for a person."""
     rows = table("", "behaviour", "expected", "seen")
     topic = ""
@@ -181,4 +181,4 @@ def show(console: Terminal, certificate: Certificate, page: Path) -> None:
     contract = f"contract {certificate.contract.fingerprint}, " if certificate.contract else ""
     colour = "green" if certificate.holds else "red"
     console.print(f"[bold {colour}]{plain(certificate.verdict)}[/]", soft_wrap=True)
-    console.print(f"{contract}{certificate.seconds:.0f} s. Page: {plain(str(page))}", soft_wrap=True)
+    console.print(f"{contract}{certificate.seconds:.0f} s. Page: {plain(page)}", soft_wrap=True)

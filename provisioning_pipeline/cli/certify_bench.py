@@ -72,7 +72,7 @@ class SandboxBench:
             "suspended": "lock",
             "gone_grace_days": 0.0,
             "export_path": str(self._reports / "exports"),
-            "report_path": self._reports,
+            "report_path": str(self._reports),
             "request_timeout_seconds": theirs.request_timeout_seconds,
             "activation_timeout_seconds": theirs.activation_timeout_seconds,
             # one call after the other, so that every life makes the same calls in the same order

@@ -83,6 +83,20 @@ def written_whole(path: "UPath | Path", *, setting: str, readers: Readers = "own
             unfinished.unlink(missing_ok=True)
 
 
+def is_of_this_machine(base: str) -> bool:
+    """Whether this is a folder, which may be one that other machines have, too."""
+    return isinstance(place_at(base), Path)
+
+
+def place_at(base: str) -> "UPath | Path":
+    """The folder of this name, from the root on, or the place of this URL where fsspec alone reaches it."""
+    from upath import UPath
+
+    path = UPath(base)
+    here = _here(path)
+    return path if here is None else here.resolve()
+
+
 def read_if_there(path: "UPath", *, setting: str) -> bytes | None:
     """A file of ours; None when there is none.
 
@@ -162,10 +176,14 @@ def _write(path: Path, content: bytes, mode: int) -> None:
 
 def _opened(path: Path, mode: int) -> BinaryIO:
     """A new file that no other user could open before it had its mode."""
-    # by its path and not by a descriptor: what must lie beside it finds its folder by its name
-    opened = open(path, "xb", opener=lambda name, flags: os.open(name, flags, stat.S_IRUSR | stat.S_IWUSR))
-    os.fchmod(opened.fileno(), mode)
-    return opened
+
+    def made(name: str, flags: int) -> int:
+        handle = os.open(name, flags, stat.S_IRUSR | stat.S_IWUSR)
+        os.fchmod(handle, mode)
+        return handle
+
+    # by its path, which it then has as its name: what is to lie beside it finds the folder by that
+    return open(path, "xb", opener=made)
 
 
 def _written_there(path: "UPath", content: bytes) -> str | None:

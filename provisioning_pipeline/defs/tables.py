@@ -16,7 +16,7 @@ import dagster as dg
 
 from provisioning_pipeline.clients.files import write_whole
 from provisioning_pipeline.report import markdown
-from provisioning_pipeline.report.tables import Column, Kind, Table
+from provisioning_pipeline.report.tables import DTYPES, Column, Kind, Table
 from provisioning_pipeline.settings import PREFIX, Readers, Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def read(path: "UPath") -> "pd.DataFrame":
     from arro3.io import read_parquet
 
     found = read_parquet(path.read_bytes()).read_all()
-    dtypes = {type_: _DTYPES[kind] for kind, type_ in _types().items()}
+    dtypes = {type_: DTYPES[kind] for kind, type_ in _types().items()}
     return pd.DataFrame(
         {
             name: pd.Series(found.column(name).to_pylist(), dtype=dtypes[type_])
@@ -188,8 +188,8 @@ def _parquet(table: Table, frame: "pd.DataFrame") -> bytes:
         message = f"The columns of {table.name} are not as they should be: {', '.join(sorted(unlike))}"
         raise ValueError(message)
     content = io.BytesIO()
-    arrays = {name: _array(table.name, name, column.kind, frame[name]) for name, column in table.columns.items()}
-    write_parquet(ArrowTable.from_pydict(arrays), content, compression="snappy")
+    arrays = [_array(table.name, name, column.kind, frame[name]) for name, column in table.columns.items()]
+    write_parquet(ArrowTable.from_arrays(arrays, names=list(table.columns)), content, compression="snappy")
     return content.getvalue()
 
 

@@ -87,8 +87,8 @@ class Values(dg.IOManager):
                 why += "version of this program wrote it, or another program did"
             break
         else:
-            why = f"There is no {newest}: the step before could not write it, it was removed, or written by an older "
-            why += "version of this program"
+            why = f"There is no {newest}: the step before could not write it, wrote it on another machine that has a "
+            why += f"folder of its own there ({SETTING}), or under an older version of this program, or it was removed"
         # not in the handler: what was read hangs on the exception that is handled there
         raise dg.Failure(
             f"{why}. Nothing of it was used. Execute the job from the beginning: that does only what is still to be "

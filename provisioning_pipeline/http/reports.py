@@ -51,11 +51,7 @@ _PAGING: dict[str, Any] = {
     ]
 }
 _NO_RUN = "No run has finished yet. Launch the job reconcile_tenants in Dagster, or run `provisioning apply`."
-_NO_REPORT = (
-    "There is no report of such a run here: no run has this id, its file was removed, it was written on another "
-    "machine or under another PROVISIONING_REPORT_PATH, or by another user alone (PROVISIONING_FILES_READABLE_BY). "
-    "/reports/latest has the last run's."
-)
+_NO_REPORT = "There is no report of such a run: no finished run has this id. /reports/latest has the last run's."
 _NO_TENANT = "The ledger knows no such tenant. `provisioning status` lists them."
 
 
@@ -81,14 +77,17 @@ def report_router(settings: Settings, ledger: LedgerAccess, guard: KeyGuard) -> 
 
     @router.get("/reports/{run_id}", dependencies=people, **_HTML)
     async def report_of(run_id: str) -> Response:
-        """A run's report as it was written when the run ended."""
+        """A run's report as it was written when the run ended; where that file is not here, drawn anew."""
         if not _RUN_ID.fullmatch(run_id):
             raise _missing(_NO_REPORT)
         path = await ledger.ask(lambda database: reports.stored(database, run_id))
         found = await asyncio.to_thread(reports.read, path, run_id, settings.report_path) if path else None
-        if found is None:
+        if found is not None:
+            return HTMLResponse(found, headers=PAGE_HEADERS)
+        summary = await ledger.ask(lambda database: reports.afterwards(database, settings, run_id))
+        if summary is None:
             raise _missing(_NO_REPORT)
-        return HTMLResponse(found, headers=PAGE_HEADERS)
+        return await drawn(lambda: page.render(summary, afterwards=True))
 
     @router.get("/tenants/{name}", dependencies=people, **_HTML)
     async def tenant_page(name: AnyName, request: Request) -> Response:

@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import UTC
-from pathlib import Path
 
-from provisioning_pipeline.clients.files import write_whole
+from provisioning_pipeline.clients.files import place_at, write_whole
 from provisioning_pipeline.model.contract import Certificate, Observation, Standing
 from provisioning_pipeline.report.page import Table, page_environment
 from provisioning_pipeline.report.summary import grouped
@@ -44,16 +43,18 @@ def render(certificate: Certificate) -> str:
     )
 
 
-def write(certificate: Certificate, folder: Path, *, readers: Readers = "owner") -> Path:
-    """Write the page of this certificate, for these readers on this machine; its absolute path.
+def write(certificate: Certificate, base: str, *, readers: Readers = "owner") -> str:
+    """Write the page of this certificate, for these readers on this machine; its whole path.
+
+    `base` is a folder, or a URL that fsspec knows.
 
     Raises:
-        NotWritten: when the folder cannot be written to.
+        NotWritten: when that place cannot be written to.
     """
     moment = f"{certificate.began_at.astimezone(UTC):%Y%m%d-%H%M%S}"
-    path = (folder / f"certificate-{certificate.server}-{moment}.html").resolve()
+    path = place_at(base) / f"certificate-{certificate.server}-{moment}.html"
     write_whole(path, render(certificate).encode(), setting="PROVISIONING_REPORT_PATH", readers=readers)
-    return path
+    return str(path)
 
 
 def _observations(caption: str, seen: Sequence[Observation]) -> Table:

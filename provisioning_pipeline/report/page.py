@@ -4,12 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
-from pathlib import Path
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from provisioning_pipeline.clients.files import write_whole
+from provisioning_pipeline.clients.files import place_at, write_whole
 from provisioning_pipeline.model.history import RunPoint
 from provisioning_pipeline.model.names import unsteered
 from provisioning_pipeline.report import charts
@@ -151,14 +150,19 @@ class Picture:
     table: Table
 
 
-def render(summary: Summary) -> str:
-    """The page. Everything that comes from outside is escaped; the same summary gives the same page."""
+def render(summary: Summary, *, afterwards: bool = False) -> str:
+    """The page. Everything that comes from outside is escaped; the same summary gives the same page.
+
+    Args:
+        afterwards: it says that it was drawn later than the run, with tenants as they are now.
+    """
     history = summary.history[-_MOST_RUNS:]
     return (
         page_environment()
         .get_template("reconciliation.html")
         .render(
             summary=summary,
+            afterwards=afterwards,
             begun=_moment(summary.begun_at),
             run_url=summary.run_url if summary.run_url and summary.run_url.startswith(WEB) else None,
             counts=counts(summary),
@@ -171,15 +175,22 @@ def render(summary: Summary) -> str:
     )
 
 
-def write(summary: Summary, folder: Path, *, name: str | None = None, readers: Readers = "owner") -> Path:
-    """Write the page of this run, under its id or another name, for these readers on this machine; its absolute path.
+def write(summary: Summary, base: str, *, name: str | None = None, readers: Readers = "owner") -> str:
+    """Write the page of this run, under its id or another name, for these readers on this machine; its whole path.
+
+    `base` is a folder, or a URL that fsspec knows.
 
     Raises:
-        NotWritten: when the folder cannot be written to.
+        NotWritten: when that place cannot be written to.
     """
-    path = (folder / f"reconciliation-{name or summary.run_id}.html").resolve()
+    path = place_at(base) / file_name(name or summary.run_id)
     write_whole(path, render(summary).encode(), setting="PROVISIONING_REPORT_PATH", readers=readers)
-    return path
+    return str(path)
+
+
+def file_name(run_id: str) -> str:
+    """What the page of a run is called."""
+    return f"reconciliation-{run_id}.html"
 
 
 def counts(summary: Summary) -> list[Count]:

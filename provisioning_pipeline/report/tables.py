@@ -13,6 +13,13 @@ from provisioning_pipeline.report.plan_lines import lines_of
 from provisioning_pipeline.report.summary import OutcomeLine, TenantLine
 
 Kind = Literal["text", "number", "truth", "time"]
+DTYPES: Mapping[Kind, str] = {
+    "text": "string",
+    "number": "float64",
+    "truth": "boolean",
+    "time": "datetime64[us, UTC]",
+}
+"""What pandas has a column of each kind as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +147,4 @@ def timeline(events: Mapping[str, Iterable[Event]]) -> pd.DataFrame:
 def _frame(table: Table, rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
     frame = pd.DataFrame(list(rows), columns=list(table.columns), dtype=object)
     # of one type whether or not there are rows, so that files of different runs can be read together
-    return frame.astype({name: _DTYPES[column.kind] for name, column in table.columns.items()})
-
-
-_DTYPES: Mapping[Kind, str] = {
-    "text": "string",
-    "number": "float64",
-    "truth": "boolean",
-    "time": "datetime64[us, UTC]",
-}
+    return frame.astype({name: DTYPES[column.kind] for name, column in table.columns.items()})

@@ -5,7 +5,6 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from provisioning_pipeline.clients.files import NotWritten
@@ -36,7 +35,7 @@ class Concluded:
     """A finished run and its report; None: it could not be written, and `not_written` says why."""
 
     summary: Summary
-    report: Path | None
+    report: str | None
     not_written: str | None = None
 
 
@@ -100,7 +99,7 @@ async def conclude(
         path = await asyncio.to_thread(page.write, summary, settings.report_path, readers=settings.files_readable_by)
     except NotWritten as refusal:
         return Concluded(summary, None, str(refusal))
-    await history.store_report(run_id, str(path))
+    await history.store_report(run_id, path)
     return Concluded(summary, path)
 
 
@@ -123,7 +122,17 @@ async def last_summary(ledger: Ledger, removed_rows: RemovedRows, settings: Sett
     return await _summary(ledger, removed_rows, settings, runs[0], await tenants(ledger))
 
 
-async def last_report(connections: Connections) -> tuple[Summary, Path] | None:
+async def summary_of(ledger: Ledger, removed_rows: RemovedRows, settings: Settings, run_id: str) -> Summary | None:
+    """A finished run, with the tenants as they are now and the runs up to it; None when there is no such run."""
+    run = await History(ledger.database).run(run_id)
+    if run is None or run.finished_at is None:
+        return None
+    summary = await _summary(ledger, removed_rows, settings, run, await tenants(ledger))
+    before = tuple(earlier for earlier in summary.history if earlier.begun_at < run.begun_at)
+    return replace(summary, history=(*before, point(run)))
+
+
+async def last_report(connections: Connections) -> tuple[Summary, str] | None:
     """The last finished run's report, drawn anew with the tenants as they are now; None when no run has finished."""
     summary = await last_summary(connections.ledger, connections.removed_rows, connections.settings)
     if summary is None:

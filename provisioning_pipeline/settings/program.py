@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 
 from provisioning_pipeline.settings import types as kinds
-from provisioning_pipeline.settings.announcing import AnnouncingSettings
+from provisioning_pipeline.settings.executing import ExecutingSettings
 from provisioning_pipeline.settings.faults import fault_lines
 from provisioning_pipeline.settings.sources import (
     DotEnv,
@@ -31,7 +31,7 @@ _LONGEST_NAME = 63
 """Bytes of a name that PostgreSQL keeps."""
 
 
-class Settings(AnnouncingSettings):
+class Settings(ExecutingSettings):
     """All settings. Secrets are `SecretStr`: printing this object shows none of them."""
 
     tenant_cluster_url: kinds.PostgresUrl = Field(
@@ -119,7 +119,8 @@ class Settings(AnnouncingSettings):
         default=5, description="Most tenants that one approval archives or deletes; the others wait for the next."
     )
     clerk_share: kinds.SomeShare = Field(
-        default=0.8, description="Share of these calls that a run may use; the rest is left to your own use of Clerk."
+        default=0.8,
+        description="Share of these calls that all runs together may use; the rest is left to your own use of Clerk.",
     )
     clerk_webhook_secret: SecretStr | None = Field(
         default=None,
@@ -249,8 +250,11 @@ class Settings(AnnouncingSettings):
         "never change it once accounts exist.",
         examples=["the output of: openssl rand -hex 32"],
     )
-    report_path: kinds.Folder = Field(
-        default=Path("reports"), description="Folder for the reports.", examples=["/var/lib/provisioning/reports"]
+    report_path: kinds.Place = Field(
+        default="reports",
+        description="Where reports are stored: a folder, or an object store such as s3://bucket/prefix (install its "
+        "fsspec package, here s3fs).",
+        examples=["/var/lib/provisioning/reports"],
     )
     tables_path: kinds.Place | None = Field(
         default=None,
@@ -315,7 +319,7 @@ class Settings(AnnouncingSettings):
     )
     key_requests_per_minute: kinds.Positive = Field(
         default=600,
-        description="Requests that one API key may send in a minute to one process of `provisioning serve`.",
+        description="Requests that one API key may send in a minute to all `provisioning serve` processes together.",
     )
     key_tenants_without_database: kinds.Positive = Field(
         default=20,
@@ -323,7 +327,8 @@ class Settings(AnnouncingSettings):
         "refused with 409 until their databases are there, or their rows are gone.",
     )
     sign_ins_per_minute: kinds.Positive = Field(
-        default=10, description="One-time sign-ins to Twenty that one member may ask for in a minute of one process."
+        default=10,
+        description="One-time sign-ins to Twenty that one member may ask for in a minute, at all processes together.",
     )
     impersonated_sign_in: bool = Field(
         default=False,
@@ -445,7 +450,7 @@ class Settings(AnnouncingSettings):
     @property
     def tables(self) -> str:
         """Where tables, plans and the values between Dagster steps are stored: a folder or a URL that fsspec knows."""
-        return self.tables_path or str(self.report_path / "tables")
+        return self.tables_path or f"{self.report_path.rstrip('/')}/tables"
 
     @property
     def new_statuses(self) -> tuple[str, ...]:

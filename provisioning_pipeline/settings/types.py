@@ -150,6 +150,14 @@ HttpUrl = Annotated[str, AfterValidator(urls.http_url)]
 Names = Annotated[tuple[str, ...], AfterValidator(lambda values: tuple(dict.fromkeys(values)))]
 Place = Annotated[str, AfterValidator(_place)]
 SecretHttpUrl = Annotated[SecretStr, AfterValidator(_secret_http_url)]
+RedisUrl = Annotated[
+    SecretStr,
+    _ONE_LINE,
+    _must(
+        lambda text: re.match(r"(?:redis|rediss|sentinel)://.", text),
+        "must be a URL that starts with redis://, rediss:// or sentinel://",
+    ),
+]
 SecretUrl = Annotated[
     SecretStr, _must(lambda text: re.match(r"[A-Za-z][A-Za-z0-9+.-]*://.", text), "must be a URL that apprise takes")
 ]

@@ -15,6 +15,7 @@ from provisioning_pipeline.settings.sources import ENCODING, DotEnv, Environment
 from provisioning_pipeline.values.faults import PREFIX
 from provisioning_pipeline.values.texts import stripped
 
+EXECUTOR = f"{PREFIX}EXECUTOR"
 _FRESH_HOURS = Settings.model_fields["report_fresh_hours"]
 _OF_KUBERNETES = re.compile(r"(?:.+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT(?:_\d+_(?:TCP|UDP|SCTP)(?:_.+)?)?)")
 """It gives each container such variables about a service that is called `provisioning` or `provisioning-…`."""
@@ -27,6 +28,11 @@ def begins_running() -> bool:
     Dagster asks as it loads the code, so this never fails. A value that we do not know means no.
     """
     return (_value("AUTOMATION") or "running") == "running"
+
+
+def chosen_executor() -> str:
+    """The executor of Dagster's runs, as it stands there: Dagster asks as it loads the code."""
+    return _value("EXECUTOR") or "in_process"
 
 
 def report_fresh_hours() -> float:

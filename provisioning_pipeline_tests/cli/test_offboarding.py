@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from html import unescape
+from pathlib import Path
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_what_is_archived_stays_for_the_grace_time_and_is_shown_everywhere(world
     assert (line["lifecycle"], line["lifecycle_evidence"]) == ("offboarding", evidence)
     report = world.apply().report
     assert report is not None
-    assert evidence in unescape(report.read_text("utf-8"))
+    assert evidence in unescape(Path(report).read_text("utf-8"))
     # none of its logins is tried: that they fail is right
     verified = asyncio.run(verify(world.settings))
     proved = {proof.database_name for proof in verified.proofs}

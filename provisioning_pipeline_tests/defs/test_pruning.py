@@ -53,7 +53,7 @@ def files(folder: Path) -> list[str]:
 
 
 def prune_there(fleet: Fleet, folder: Path | str, *, dry_run: bool = False, now: datetime | None = None) -> PrunedFiles:
-    settings = fleet.settings(report_path=folder if isinstance(folder, Path) else Path("nowhere"))
+    settings = fleet.settings(report_path=str(folder) if isinstance(folder, Path) else "nowhere")
     if isinstance(folder, str):
         settings = settings.model_copy(update={"tables_path": folder})
     return prune_files(settings, now=now or datetime.now(UTC), dry_run=dry_run)
@@ -128,14 +128,21 @@ def test_where_nothing_was_written_yet_nothing_is_pruned(fleet: Fleet, folder: P
 
 def test_an_object_store_is_pruned_by_the_same_rules(fleet: Fleet) -> None:
     base = UPath(f"memory://pruned-{uuid.uuid4().hex}")
+    reports = base / "reports"
+    for run_id in ("r1", "r2"):
+        reports.mkdir(parents=True, exist_ok=True)
+        (reports / f"reconciliation-{run_id}.html").write_bytes(b"x")
     names = ("plans/plan-0123456789ab.json", "history/cats/r1.parquet", f"values/{RUN.format(1)}/a/b", "cats.parquet")
     for name in names:
         (base / name).parent.mkdir(parents=True, exist_ok=True)
         (base / name).write_bytes(b"x")
 
-    assert prune_there(fleet, str(base)) == PrunedFiles(0, 0, 0, 0)
-    later = datetime.now(UTC) + 31 * DAY
-    assert prune_there(fleet, str(base), now=later) == PrunedFiles(reports=0, plans=1, tables=1, values=1)
+    settings = fleet.settings(report_path=str(reports), tables_path=str(base))
+    now = datetime.now(UTC)
+    assert prune_files(settings, now=now, dry_run=False) == PrunedFiles(0, 0, 0, 0)
+    removed = prune_files(settings, now=now + 31 * DAY, dry_run=False)
+    assert removed == PrunedFiles(reports=1, plans=1, tables=1, values=1)
+    assert [path.name for path in reports.iterdir()] == ["reconciliation-r2.html"], "the newest one stays"
 
     assert [(base / name).exists() for name in names] == [False, False, False, True]
 

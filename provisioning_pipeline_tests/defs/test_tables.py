@@ -100,7 +100,7 @@ def test_a_table_without_rows_has_the_types_of_one_with_rows(base: str) -> None:
 
 
 def test_a_table_that_pyarrow_wrote_is_read_as_one_of_ours(base: str) -> None:
-    """Releases up to 0.2.0 wrote with pyarrow, and these files stay."""
+    """We wrote with pyarrow before we wrote with arro3, and those files stay."""
     rows = cats(("Tom", 4, True, NOW), ("", 0.1, False, NOW.replace(microsecond=123456)), (None, None, None, None))
 
     earlier = read(UPath(Path(__file__).with_name("cats_by_pyarrow.parquet")))

@@ -209,7 +209,7 @@ def test_data_of_another_form_is_refused_without_being_told(base: str) -> None:
 
 def test_what_an_older_version_left_is_not_looked_for(base: str) -> None:
     told = again(base, {"result.json": None, "result": pickle.dumps(["a", "done"])})
-    assert "written by an older version of this program" in told
+    assert "under an older version of this program" in told
     assert "Execute the job from the beginning" in told
 
 

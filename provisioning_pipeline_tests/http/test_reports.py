@@ -1,7 +1,10 @@
 """Reports and timelines over HTTP: what is shown, to whom, and what is said instead."""
 
+import asyncio
 import socket
+import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,10 +12,14 @@ from typing import Any
 import httpx2
 import pytest
 from starlette.requests import Request
+from upath import UPath
 
 from provisioning_pipeline.http.access import reader
 from provisioning_pipeline.http.problems import Problem
+from provisioning_pipeline.ledger.schema import in_ledger
+from provisioning_pipeline.report import page
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
+from provisioning_pipeline.views.report_files import latest
 from provisioning_pipeline_tests.http.api import Api, api_to
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 from provisioning_pipeline_tests.http.test_webhooks import problem
@@ -60,7 +67,7 @@ def folder(told: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def finish(fleet: Fleet, run_id: str, report: Path | None) -> None:
+def finish(fleet: Fleet, run_id: str, report: Path | str | None) -> None:
     fleet.sql(
         "INSERT INTO provisioning.run (run_id, trigger, begun_at, finished_at, ready, unwell, actions, seconds, report)"
         " VALUES (%s, 'operator', %s, %s, 1, 2, 3, 4, %s)",
@@ -70,14 +77,14 @@ def finish(fleet: Fleet, run_id: str, report: Path | None) -> None:
 
 @pytest.fixture(scope="module")
 def api(told: Fleet, folder: Path) -> Iterator[Api]:
-    with api_to(told.settings(report_path=folder)) as made:
+    with api_to(told.settings(report_path=str(folder))) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def locked(told: Fleet, folder: Path) -> Iterator[Api]:
     """The same behind a password."""
-    with api_to(told.settings(report_path=folder, report_password=PASSWORD)) as made:
+    with api_to(told.settings(report_path=str(folder), report_password=PASSWORD)) as made:
         yield made
 
 
@@ -154,9 +161,38 @@ def test_pages_load_nothing_and_are_kept_nowhere(api: Api, path: str) -> None:
 # --- what is not there ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("run_id", ["outside", "around", "other-name", "link", "removed", "none"])
+def test_a_run_whose_own_report_is_not_there_is_drawn_from_the_ledger_and_no_other_file_is_read(
+    api: Api, run_id: str
+) -> None:
+    answer = api.http.get(f"/reports/{run_id}")
+    assert answer.status_code == 200
+    assert "Drawn after the run" in answer.text
+    assert "secret" not in answer.text
+
+
+def test_a_report_in_an_object_store_is_shown_from_there_and_drawn_anew_without_it(told: Fleet) -> None:
+    base = f"memory://reports-{uuid.uuid4().hex}"
+    settings = told.settings(report_path=base)
+    summary = asyncio.run(in_ledger(settings, lambda ledger: latest(ledger, settings)))
+    assert summary is not None
+    path = page.write(replace(summary, run_id="stored"), base)
+    assert path == f"{base}/reconciliation-stored.html"
+    finish(told, "stored", path)
+
+    with api_to(settings) as api:
+        there = api.http.get("/reports/stored")
+        UPath(path).unlink()
+        gone = api.http.get("/reports/stored")
+
+    assert (there.status_code, gone.status_code) == (200, 200)
+    assert "Drawn after the run" not in there.text
+    assert "Drawn after the run" in gone.text
+
+
 @pytest.mark.parametrize(
     "run_id",
-    ["outside", "around", "other-name", "link", "removed", "none", "unknown", "secret", "..", "%2e%2e%2fsecret",
+    ["unknown", "secret", "..", "%2e%2e%2fsecret",
      "..%5csecret", "%00", "a" * 200, "run-1.html", "run-1%0a"],
 )  # fmt: skip
 def test_nothing_but_a_runs_own_report_can_be_read(api: Api, run_id: str) -> None:

@@ -24,7 +24,7 @@ _FEW = 3
 @contextmanager
 def world_of(path: Path, *, twenty: tuple[TwentyOptions, ...] = (_QUICK,), **options: Any) -> Iterator[World]:
     with Sandbox(SandboxOptions(twenty=twenty, **options)) as sandbox:
-        yield World(sandbox, report_path=path)
+        yield World(sandbox, report_path=str(path))
 
 
 def as_foretold(world: World, *tenants: str, **settings: Any) -> tuple[Forecast, Applied]:

@@ -31,7 +31,7 @@ def shared() -> Iterator[Sandbox]:
 
 @pytest.fixture
 def world(shared: Sandbox, tmp_path: Path) -> World:
-    return World(shared, report_path=tmp_path)
+    return World(shared, report_path=str(tmp_path))
 
 
 def plan(world: World, *tenants: str, **overrides: Any) -> SavedPlan:
@@ -104,7 +104,7 @@ def test_an_unknown_plan_is_told_in_words(world: World, name: str) -> None:
 def test_a_plan_file_holds_no_secret(world: World) -> None:
     world.sandbox.add_tenant("secretive")
     saved = plan(world, "secretive")
-    text = (world.settings.report_path / "tables" / "plans" / f"{saved.id}.json").read_text()
+    text = (Path(world.settings.report_path) / "tables" / "plans" / f"{saved.id}.json").read_text()
     for name, value in world.sandbox.environment().items():
         if "PASSWORD" in name or "KEY" in name or ("_URL" in name and "BASE" not in name):
             assert value not in text, name
@@ -122,7 +122,7 @@ def test_the_name_that_the_workspace_is_to_get_is_part_of_the_plan(world: World)
 def test_a_damaged_file_is_told_in_words_and_mended_by_the_next_look(world: World) -> None:
     world.sandbox.add_tenant("damaged")
     saved = plan(world, "damaged")
-    path = world.settings.report_path / "tables" / "plans" / f"{saved.id}.json"
+    path = Path(world.settings.report_path) / "tables" / "plans" / f"{saved.id}.json"
     path.write_text("{")
     with pytest.raises(UnknownSavedPlan, match="damaged"):
         load(saved.id, world.settings)

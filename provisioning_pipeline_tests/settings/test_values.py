@@ -158,7 +158,7 @@ def test_a_tilde_in_a_path_is_the_home(load: Any, monkeypatch: pytest.MonkeyPatc
         TABLES_PATH="~/tables",
         REGISTRY_URL="postgresql://u:p@db/registry?sslmode=verify-full&sslrootcert=~/root.crt",
     )
-    assert settings.report_path == tmp_path / "reports"
+    assert settings.report_path == str(tmp_path / "reports")
     assert settings.tables == f"{tmp_path}/tables"
     assert settings.registry_url.get_secret_value().endswith(f"&sslrootcert={tmp_path}/root.crt")
     assert load(TABLES_PATH="file://~/tables").tables == f"file://{tmp_path}/tables"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -99,6 +100,6 @@ def test_a_clerk_that_lies_removes_nobody_and_the_report_says_why(
     if not named:
         why = "No member was removed or demoted for being missing at Clerk"
         assert any(why in sentence for sentence in applied.summary.refusals)
-        assert why in applied.report.read_text("utf-8")
+        assert why in Path(applied.report).read_text("utf-8")
     world.sandbox.reset_counters()
     assert world.apply().summary.actions == 0

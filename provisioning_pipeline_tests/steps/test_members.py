@@ -1,6 +1,7 @@
 """Members: whoever Clerk says belongs to a tenant is in its workspace with name and role; others lose nothing."""
 
 import html
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -326,7 +327,7 @@ def test_by_policy_somebody_who_left_is_removed_and_refused_everywhere(world: Wo
     (proof,) = outcomes(applied, "remove member")
     assert "access token and refresh token from before, and new login, refused" in proof
     assert "API keys: none can be theirs by their role" in proof
-    assert proof.split(";")[0] in html.unescape(applied.report.read_text("utf-8"))
+    assert proof.split(";")[0] in html.unescape(Path(applied.report).read_text("utf-8"))
     assert world.conditions(slug)["Ready"] == ("True", "AllTrue")
     assert before["status"] == "COMPLETED"
     assert nothing_to_do(world, slug, **REMOVE)

@@ -4,6 +4,7 @@ Twenty's sign-up is open and verifies no mailbox; an insider has the invite link
 """
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import bcrypt
@@ -103,7 +104,7 @@ def test_plan_and_report_name_them(world: World) -> None:
 
     assert f"~ role of {ceo}: Admin (if their account proves to be theirs)" in before
     assert after == [f"! AccountUnproven: {message(world, slug)}"]
-    assert "Accounts that prove nothing" in applied.report.read_text("utf-8")
+    assert "Accounts that prove nothing" in Path(applied.report).read_text("utf-8")
     assert [line.slug for line in applied.summary.reported if line.slug == slug] == [slug]
 
 

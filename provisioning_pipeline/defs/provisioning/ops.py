@@ -165,7 +165,7 @@ def detected(
         started = await start(run, trigger, tenants, by_hand=by_hand, approved=asked.approved, saved=saved, part=part)
         return started, run.totals(started.results, started.plan)
 
-    started, totals = systems.take_up(context.run_id, begin)
+    started, totals = systems.take_up(context, begin)
     planned = started.plan
     to_do = [entry for entry in planned.work if steps_for(entry)]
     yield plan_recorded(files, started.whole, started.forecast)
@@ -225,7 +225,7 @@ def _step(context: dg.OpExecutionContext, systems: Systems, step: Step, chunk: C
     async def take(run: Run) -> Totals:
         return run.totals(await work(run, plans, only=[step], progress=progress, told=told))
 
-    totals = systems.take_up(context.run_id, take) if plans else Totals()
+    totals = systems.take_up(context, take) if plans else Totals()
     if failed:
         yield who_got_through(failed)
     yield dg.Output(
@@ -243,9 +243,12 @@ def _op_of(step: Step, priority: int) -> dg.OpDefinition:
     def take(context: dg.OpExecutionContext, chunk: Chunk, systems: Systems) -> StepOutputs:
         yield from _step(context, systems, step, chunk)
 
-    # a chunk that is further goes first, so that no tenant waits for the whole fleet
-    tags = {"dagster/priority": str(priority)}
-    return dg.op(name=step.name, out=dg.Out(Chunk), tags=tags, description=step.description)(take)
+    return dg.op(name=step.name, out=dg.Out(Chunk), tags=_urgency(priority), description=step.description)(take)
+
+
+def _urgency(priority: int) -> dict[str, str]:
+    """A chunk that is further goes first, so that no tenant waits for the whole fleet; Redis counts down from 9."""
+    return {"dagster/priority": str(priority), "dagster-celery/priority": str(max(0, 9 - priority))}
 
 
 STEP_OPS: Final[Mapping[str, dg.OpDefinition]] = {
@@ -256,7 +259,7 @@ STEP_OPS: Final[Mapping[str, dg.OpDefinition]] = {
 
 @dg.op(
     out=dg.Out(dg.Nothing),
-    tags={"dagster/priority": str(len(STEP_OPS))},
+    tags=_urgency(len(STEP_OPS)),
     description="Write the report, record the assets about tenants and, after a whole run, members and onboarding; "
     "fail the run if more tenants failed than the threshold allows, or no Twenty server could be used.",
 )
@@ -296,7 +299,7 @@ def report_reconciliation(
             # what was done is recorded all the same
             return concluded, conditions, fault
 
-    concluded, conditions, fleet = systems.take_up(context.run_id, end)
+    concluded, conditions, fleet = systems.take_up(context, end)
     if concluded.not_written:
         files.not_written.append(concluded.not_written)
     yield from run_recorded(files, settings, concluded.summary, concluded.report)

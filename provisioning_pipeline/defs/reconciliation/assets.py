@@ -83,4 +83,4 @@ def reconciliation_report(systems: Systems) -> dg.MaterializeResult[Any]:
     if drawn is None:
         return dg.MaterializeResult(metadata={"verdict": "No reconciliation has finished yet."})
     summary, path = drawn
-    return dg.MaterializeResult(metadata=metadata.of_report(summary, str(path), systems.settings().api_url))
+    return dg.MaterializeResult(metadata=metadata.of_report(summary, path, systems.settings().api_url))

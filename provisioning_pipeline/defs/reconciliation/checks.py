@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
@@ -196,7 +195,7 @@ def plan_recorded(
     return files.record(tables.PLAN, frame, shown, latest=not plan.asked)
 
 
-def run_recorded(files: Files, settings: Settings, summary: Summary, report: Path | None) -> Recorded:
+def run_recorded(files: Files, settings: Settings, summary: Summary, report: str | None) -> Recorded:
     """Outcomes, inventory and report of a run, and the check that needs nothing else."""
     yield files.record(tables.OUTCOMES, tables.outcomes(summary.outcomes), metadata.of_outcomes(summary))
     inventory = metadata.of_inventory(summary.tenants)
@@ -204,7 +203,7 @@ def run_recorded(files: Files, settings: Settings, summary: Summary, report: Pat
     # it is of the whole fleet, however few the run looked at: each run's own would fill a disk
     yield files.record(tables.INVENTORY, frame, inventory, history=summary.whole)
     if report:
-        shown = metadata.of_report(summary, str(report), settings.api_url)
+        shown = metadata.of_report(summary, report, settings.api_url)
         yield dg.AssetMaterialization("reconciliation_report", metadata=shown)
     yield evaluation(all_tenants_are_ready, ready_result(summary.tenants))
 

@@ -4,7 +4,7 @@ import io
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, Final, Literal, Protocol, Self, cast
 
 from provisioning_pipeline.clients.twenty.objects import Column, Kind, Value
 
@@ -103,7 +103,7 @@ class _ParquetFile:
 
         sink = _Sink(self._opened)
         batches = RecordBatchReader.from_batches(self._schema, self._batches(sink))
-        write_parquet(batches, sink, compression="zstd(1)", max_row_group_size=_GROUP)
+        write_parquet(batches, cast("BinaryIO", sink), compression="zstd(1)", max_row_group_size=_GROUP)
         if sink.failed is not None:
             raise sink.failed
 

@@ -85,15 +85,19 @@ def manifest(where: Path) -> dict[str, Any]:
 def rows_of(where: Path, name: str, manifested: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows of a table, by either format, in the order of their ids."""
     known = manifested["objects"][name]
-    path = where / known["file"]
+    return rows_in(where / known["file"], known["columns"])
+
+
+def rows_in(path: Path, types: Mapping[str, str]) -> list[dict[str, Any]]:
+    """The rows of a file, in the order of their ids; `types` by column, in Twenty's words."""
     if path.suffix == ".parquet":
         table = read_parquet(path.read_bytes()).read_all()
         columns = [table.column(column).to_pylist() for column in table.column_names]
         rows = [dict(zip(table.column_names, values, strict=True)) for values in zip(*columns, strict=True)]
     else:
-        names, *lines = cells_of(path.read_text("utf-8"))
+        names, *lines = cells_of(path.read_bytes().decode())
         rows = [
-            {str(name): _value(known["columns"][name], cell) for name, cell in zip(names, line, strict=True)}
+            {str(name): _value(types[str(name)], cell) for name, cell in zip(names, line, strict=True)}
             for line in lines
         ]
     return sorted(rows, key=lambda row: str(row["id"]))

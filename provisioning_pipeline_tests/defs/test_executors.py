@@ -98,7 +98,7 @@ def test_a_missing_package_is_named_with_what_installs_it(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_process_for_each_step_comes_to_the_same_end(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
     with machines(tmp_path, "multiprocess", tenants=TENANTS, activation_seconds=0.0) as them:
         run = them.run()
@@ -132,7 +132,7 @@ def in_the_middle(them: Machines, run: Machine) -> Machine:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @needs_redis
 def test_a_worker_that_vanishes_in_the_middle_of_a_step_changes_nothing_about_the_end(
     workers: Machines, undisturbed: dict[str, Any], tmp_path: Path
@@ -182,7 +182,7 @@ def shown_elsewhere(workers: Machines, folder: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 @needs_redis
 def test_a_step_that_kills_its_process_fails_the_run_and_the_next_one_finishes(
     workers: Machines, undisturbed: dict[str, Any]

@@ -148,6 +148,7 @@ def _openapi() -> dict[str, Any]:
         registry_url=SecretStr("postgresql://localhost/tenant_manager"),
         tenant_cluster_url=SecretStr("postgresql://localhost/postgres"),
         clerk_secret_key=SecretStr("sk_test_for_the_documentation"),
+        clerk_webhook_secret=SecretStr("whsec_Zm9yLXRoZS1kb2N1bWVudGF0aW9u"),
         member_password_key=SecretStr("for-the-documentation"),
         twenty_base_url="http://localhost",
         twenty_database_url=SecretStr("postgresql://localhost/twenty"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from provisioning_pipeline import __version__
 from provisioning_pipeline.cli import reference, settings_schema
 from provisioning_pipeline.cli.main import app
 from provisioning_pipeline.model.condition import Reason
@@ -22,9 +23,10 @@ DOCS = [
 ]
 EVERY_DOC = pytest.mark.parametrize("doc", DOCS, ids=lambda doc: str(doc.relative_to(ROOT)))
 
-THE_TWO_COMMANDS = [
+THE_THREE_COMMANDS = [
     "python3 -m venv .venv && .venv/bin/pip install -c constraints.txt -e '.[dev]' && .venv/bin/provisioning demo",
     ".venv/bin/pytest",
+    "docker compose --profile sandbox up",
 ]
 
 
@@ -143,10 +145,15 @@ def test_every_file_of_ours_that_a_page_names_exists(doc):
     assert {name for name in named if not any((room / name).is_file() for room in rooms)} == set()
 
 
-def test_the_readme_has_exactly_the_two_commands_to_try_it():
+def test_the_readme_has_exactly_the_three_commands_to_try_it():
     text = README.read_text("utf-8")
     section = text[text.index("## Try it") : text.index("The demo starts")]
-    assert re.findall(r"```sh\n(.+?)\n```", section, re.DOTALL) == THE_TWO_COMMANDS
+    assert re.findall(r"```sh\n(.+?)\n```", section, re.DOTALL) == THE_THREE_COMMANDS
+
+
+def test_the_changelog_begins_with_what_is_not_released_or_with_this_version():
+    newest, *_ = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.MULTILINE)
+    assert newest == "Unreleased" or re.fullmatch(rf"{re.escape(__version__)} - \d{{4}}-\d\d-\d\d", newest)
 
 
 @EVERY_DOC

@@ -1,6 +1,7 @@
 """Plans a reconciliation in the terminal, or runs one: progress while it works, a table and the report at the end."""
 
 import asyncio
+import logging
 from collections.abc import Collection
 from dataclasses import asdict
 
@@ -8,9 +9,10 @@ import typer
 
 from provisioning_pipeline.cli import tables
 from provisioning_pipeline.cli.exits import run_to_an_end
+from provisioning_pipeline.cli.logs import LogFormat, log_as
 from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json
 from provisioning_pipeline.clients.files import NotWritten
-from provisioning_pipeline.model.names import first_few
+from provisioning_pipeline.model.names import first_few, visible
 from provisioning_pipeline.model.tenant import Plan, TenantPlan
 from provisioning_pipeline.run.run import Applied, plan_and_forecast
 from provisioning_pipeline.run.run import apply as reconcile
@@ -19,6 +21,7 @@ from provisioning_pipeline.run.work import TenantResult
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.steps import steps_for
 
+_LOG = logging.getLogger(__name__)
 _MOST_NAMED = 5
 
 
@@ -43,29 +46,41 @@ def plan_and_show(settings: Settings, tenants: Collection[str], *, as_json: bool
 
 
 def apply_and_show(
-    settings: Settings, tenants: Collection[str], *, as_json: bool, approved: str | None = None
+    settings: Settings,
+    tenants: Collection[str],
+    *,
+    as_json: bool,
+    approved: str | None = None,
+    log_format: LogFormat | None = None,
 ) -> Applied:
     """Reconcile and show how it goes; with `as_json` only one object on standard output.
 
-    `tenants` may be the name of one saved plan.
+    `tenants` may be the name of one saved plan. With `log_format` a log says how it goes, and no bar does.
     """
+    if log_format:
+        log_as(log_format)
     saved = None
     if plans := [name for name in tenants if PLAN_ID.fullmatch(name)]:
         if len(tenants) > 1:
             message = "a plan is applied alone: it names its tenants itself"
             raise typer.BadParameter(message)
         saved = load(plans[0], settings)
-    with progress_bar(quiet=as_json) as bar:
+    with progress_bar(quiet=as_json or log_format is not None) as bar:
         task = bar.add_task("looking", total=None)
 
         def planned(plan: Plan) -> None:
-            bar.update(task, total=sum(bool(steps_for(entry)) for entry in plan.work), description="working")
+            work = sum(bool(steps_for(entry)) for entry in plan.work)
+            bar.update(task, total=work, description="working")
+            _LOG.info("%d of %d tenants need work.", work, len(plan.tenants))
 
         def progress(entry: TenantPlan, result: TenantResult) -> None:
             bar.update(task, advance=1, description=f"{plain(entry.tenant.slug)} {'✗' if result.failed else '✓'}")
+            if log_format:
+                _log(entry, result)
 
         def told(entry: TenantPlan, sentence: str) -> None:
             bar.update(task, description=f"{plain(entry.tenant.slug)}: {plain(sentence)}")
+            _LOG.info("%s: %s", visible(entry.tenant.slug), visible(sentence), extra={"tenant": entry.tenant.slug})
 
         applied = run_to_an_end(
             reconcile(
@@ -83,6 +98,17 @@ def apply_and_show(
     else:
         show(applied)
     return applied
+
+
+def _log(entry: TenantPlan, result: TenantResult) -> None:
+    reason = result.conditions[-1].reason if result.failed and result.conditions else None
+    _LOG.log(
+        logging.WARNING if result.failed else logging.INFO,
+        "%s %s.",
+        visible(entry.tenant.slug),
+        f"failed: {reason}" if result.failed else "got through",
+        extra={"tenant": entry.tenant.slug, "actions": len(result.outcomes)} | ({"reason": reason} if reason else {}),
+    )
 
 
 def show(applied: Applied) -> None:

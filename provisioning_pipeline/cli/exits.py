@@ -47,8 +47,10 @@ def at_a_terminal() -> bool:
 def configured() -> "Iterator[Settings]":
     """The settings for a command, whose failures are turned into one sentence and an exit code.
 
-    A fault in the settings ends the program with one line per fault. What is misspelt is said first.
+    A fault in the settings ends the program with one line per fault. What is misspelt is said first. Traces begin here,
+    where the environment asks for them.
     """
+    from provisioning_pipeline.clients import tracing
     from provisioning_pipeline.settings import SettingsError, load_settings
     from provisioning_pipeline.settings.variables import unknown_variables
 
@@ -59,6 +61,8 @@ def configured() -> "Iterator[Settings]":
     except SettingsError as error:
         lines = [*error.faults, "See docs/configuration.md, or `provisioning sandbox up --env-file FILE` to try."]
         raise fail(lines, BAD_INPUT) from None
+    if untraced := tracing.begin():
+        say(untraced, err=True)
     with one_sentence():
         yield settings
 

@@ -18,6 +18,7 @@ from provisioning_pipeline.cli.exits import (
     fail,
 )
 from provisioning_pipeline.cli.extras import needs_sandbox
+from provisioning_pipeline.cli.logs import AsLogged
 from provisioning_pipeline.cli.terminal import Terminal, clean_what_python_prints, say, say_json
 
 app = typer.Typer(
@@ -203,6 +204,7 @@ def apply(
             help="Make the removals and demotions that wait under this name, as `plan` and the report name it.",
         ),
     ] = None,
+    log_format: AsLogged = None,
 ) -> None:
     """Reconcile: detect, provision, members, onboard, link, prove, report.
 
@@ -212,7 +214,7 @@ def apply(
     from provisioning_pipeline.cli.applying import apply_and_show
 
     with configured() as settings:
-        applied = apply_and_show(settings, tenants or (), as_json=as_json, approved=approve)
+        applied = apply_and_show(settings, tenants or (), as_json=as_json, approved=approve, log_format=log_format)
     if applied.broken or applied.not_written:
         raise typer.Exit(RUN_FAILED)
     raise typer.Exit(SOME_UNWELL if applied.count("unwell") or applied.in_doubt else ALL_READY)
@@ -228,12 +230,13 @@ def verify(
         ),
     ] = None,
     as_json: AsJson = False,
+    log_format: AsLogged = None,
 ) -> None:
     """Log in as each admin and some members, others each time, and see what they see. Changes nothing in Twenty."""
     from provisioning_pipeline.cli.verify import verify_and_show
 
     with configured() as settings:
-        verified = verify_and_show(settings, tenants or (), sample=sample, as_json=as_json)
+        verified = verify_and_show(settings, tenants or (), sample=sample, as_json=as_json, log_format=log_format)
     if verified.broken:
         raise typer.Exit(RUN_FAILED)
     raise typer.Exit(ALL_READY if verified.all_proved else SOME_UNWELL)

@@ -1,16 +1,14 @@
-"""`provisioning serve`: the HTTP API, and its logs: one JSON document a line, with the id of its request."""
+"""`provisioning serve`: the HTTP API. Each line of its log has the id of its request."""
 
 import asyncio
-import json
-import logging
 import socket
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from provisioning_pipeline.cli.exits import BAD_INPUT, configured, fail
+from provisioning_pipeline.cli.logs import LogFormat, log_as
 from provisioning_pipeline.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -24,6 +22,9 @@ _MOST_HEADER_BYTES = 32_768
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any free one.")] = 8000,
+    log_format: Annotated[
+        LogFormat, typer.Option(help="What a line of the log is; text is for people.")
+    ] = LogFormat.JSON,
 ) -> None:
     """Serve the HTTP API: for the tenant manager, for gateways and front ends, for Clerk, and for people.
 
@@ -40,7 +41,7 @@ def serve(
     on this machine alone.
 
     GET /healthz, /readyz and /metrics are for supervisors and monitors, /openapi.json describes everything. Logs are
-    JSON, a line each, on standard error. SIGTERM or Ctrl-C ends it once the open requests are answered.
+    JSON, a line each, on standard error, or text. SIGTERM or Ctrl-C ends it once the open requests are answered.
     """
     import gc
     import signal
@@ -48,12 +49,13 @@ def serve(
     import uvicorn
 
     from provisioning_pipeline.http.app import create_app
+    from provisioning_pipeline.http.middleware import request_id
 
     with configured() as settings:
         asyncio.run(_must_know_the_ledger(settings))
     # uvicorn ends in good order, then hands the signal on: that is the end, not a failure
     signal.signal(signal.SIGTERM, lambda *_: _end())
-    log_as_json()
+    log_as(log_format, request_id=request_id)
     listener = _listen(host, port)
     address, number = listener.getsockname()[:2]
     say(f"Listening on http://{f'[{address}]' if ':' in address else address}:{number}. Ctrl-C ends it.")
@@ -114,45 +116,3 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise fail(f"Cannot listen on {host}, port {port}: {error.strerror}.", BAD_INPUT) from None
     return listener
-
-
-def log_as_json(level: int = logging.INFO) -> None:
-    """Send every log line to standard error as JSON: time, level, logger, message, request_id, and what is added."""
-    from pythonjsonlogger.core import RESERVED_ATTRS
-    from pythonjsonlogger.orjson import OrjsonFormatter
-
-    from provisioning_pipeline.http.middleware import request_id
-
-    class Formatter(OrjsonFormatter):
-        def format(self, record: logging.LogRecord) -> str:
-            return _for_a_terminal(super().format(record))
-
-    def with_request_id(record: logging.LogRecord) -> bool:
-        record.request_id = request_id()
-        return True
-
-    handler = logging.StreamHandler(sys.stderr)
-    handler.addFilter(with_request_id)
-    handler.setFormatter(
-        Formatter(
-            "{levelname}{name}{message}{request_id}",
-            style="{",
-            rename_fields={"levelname": "level", "name": "logger"},
-            timestamp="time",
-            # uvicorn's own message once more, with escape codes
-            reserved_attrs=[*RESERVED_ATTRS, "color_message"],
-        )
-    )
-    logging.basicConfig(level=level, handlers=[handler], force=True)
-    # their lines would repeat addresses of other systems for every call
-    for noisy in ("httpx2", "httpcore2", "alembic", "uvicorn.access"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-
-
-def _for_a_terminal(line: str) -> str:
-    """The same document, with JSON's own escape for what would steer a terminal or hide: orjson leaves much of it."""
-    if line.isprintable():
-        return line
-    # json leaves DEL
-    escaped = (letter if letter.isprintable() else json.dumps(letter)[1:-1] for letter in line)
-    return "".join(escaped).replace("\x7f", "\\u007f")

@@ -1,24 +1,44 @@
 """Runs a verification in the terminal: progress while it works, the failures in a table and the totals at the end."""
 
+import logging
 from collections.abc import Collection, Sequence
 
 from provisioning_pipeline.cli.exits import run_to_an_end
+from provisioning_pipeline.cli.logs import LogFormat, log_as
 from provisioning_pipeline.cli.terminal import Terminal, plain, progress_bar, say_json, table
+from provisioning_pipeline.model.names import visible
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.verify import NotLookedAt, TenantVerified, Verified
 from provisioning_pipeline.tasks.verify import verify as prove
 
+_LOG = logging.getLogger(__name__)
 _MOST_NAMED = 3
 
 
-def verify_and_show(settings: Settings, tenants: Collection[str], *, sample: int | None, as_json: bool) -> Verified:
-    """Verify and show how it goes; with `as_json` only one object on standard output."""
-    with progress_bar(quiet=as_json) as bar:
+def verify_and_show(
+    settings: Settings,
+    tenants: Collection[str],
+    *,
+    sample: int | None,
+    as_json: bool,
+    log_format: LogFormat | None = None,
+) -> Verified:
+    """Verify and show how it goes; with `as_json` only one object on standard output.
+
+    With `log_format` a log says how it goes, and no bar does.
+    """
+    if log_format:
+        log_as(log_format)
+    with progress_bar(quiet=as_json or log_format is not None) as bar:
         task = bar.add_task("looking", total=None)
 
         def progress(done: TenantVerified, count: int) -> None:
             mark = "?" if done.not_looked_at else "✗" if done.failures else "✓"
             bar.update(task, total=count, advance=1, description=f"{plain(done.slug)} {mark}")
+            if log_format:
+                words = {"?": "was not looked at", "✗": "has people who do not get in", "✓": "lets everyone in"}[mark]
+                level = logging.INFO if mark == "✓" else logging.WARNING
+                _LOG.log(level, "%s %s.", visible(done.slug), words, extra={"tenant": done.slug})
 
         verified = run_to_an_end(prove(settings, tenants, sample=sample, progress=progress))
     if as_json:

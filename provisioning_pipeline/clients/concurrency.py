@@ -2,10 +2,13 @@
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Iterable
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
 
 from aiolimiter import AsyncLimiter
+
+from provisioning_pipeline.clients.windows import BURST, GOOD_FOR_SECONDS, WINDOW_SECONDS
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -50,13 +53,24 @@ async def both(one: Coroutine[Any, Any, S], other: Coroutine[Any, Any, T]) -> tu
     return first, second  # type: ignore[return-value]  # a list has one element type
 
 
-WINDOW_SECONDS = 10.0
-BURST = 0.4
-"""Share of the allowance that may be sent at once; the rest trickles in over the window.
+class Limit(Protocol):
+    """When calls may be sent."""
 
-A window begins with a full burst at worst, so burst and trickle together are the allowance. At 0.4, Clerk's whole
-fleet of 100,000 memberships (about 320 calls of 800) never waits, and a longer run still gets 60% of the allowance.
-"""
+    async def turn(self) -> None:
+        """Return when a call may be sent."""
+
+    async def hold(self, seconds: float) -> None:
+        """No call goes out for so long."""
+
+
+class SharedBudget(Protocol):
+    """Calls that several processes may send together."""
+
+    async def take_some(self) -> Sequence[float]:
+        """Take one or more; how many seconds from now each may be sent."""
+
+    async def close_for(self, seconds: float) -> None:
+        """Give out none that may be sent within so many seconds."""
 
 
 class RateLimit:
@@ -96,9 +110,53 @@ class RateLimit:
         """Whether a refusal lasts."""
         return self._resume_at > asyncio.get_running_loop().time()
 
-    def hold(self, seconds: float) -> None:
+    async def hold(self, seconds: float) -> None:
         """No call goes out for so long: the other side refused a call and said when to come again."""
         self._resume_at = max(self._resume_at, asyncio.get_running_loop().time() + seconds)
+
+
+class LimitOfAll:
+    """The limit of this process, and behind it a budget that other processes share.
+
+    The former comes first: it costs nothing, and still holds while the budget cannot be asked. What one call takes
+    beyond itself is for the next ones, as long as it is good; what none of them needs by then is lost to all.
+    """
+
+    def __init__(self, own: RateLimit, budget: SharedBudget) -> None:
+        self._own = own
+        self._budget = budget
+        self._taking = asyncio.Lock()
+        self._taken: deque[tuple[float, float]] = deque()
+        """From when on each may be sent, and until when."""
+
+    async def turn(self) -> None:
+        """Return when a call may be sent."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            await self._own.turn()
+            due, good_until = await self._next()
+            await asyncio.sleep(max(0.0, due - clock()))
+            # another call may have been refused meanwhile, or this loop was busy with something else
+            if not self._own.held and clock() <= good_until:
+                return
+
+    async def _next(self) -> tuple[float, float]:
+        clock = asyncio.get_running_loop().time
+        async with self._taking:
+            while self._taken and self._taken[0][1] < clock():
+                self._taken.popleft()
+            if not self._taken:
+                begun = clock()
+                waits = await self._budget.take_some()
+                # somewhere in between they were given out
+                self._taken.extend((clock() + wait, begun + wait + GOOD_FOR_SECONDS) for wait in waits)
+            return self._taken.popleft()
+
+    async def hold(self, seconds: float) -> None:
+        """No call of any process goes out for so long; one that others have taken already may."""
+        await self._own.hold(seconds)
+        self._taken.clear()
+        await self._budget.close_for(seconds)
 
 
 _limits: dict[tuple[str, int], RateLimit] = {}

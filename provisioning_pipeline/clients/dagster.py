@@ -8,6 +8,7 @@ from typing import Any, Self
 import httpx2
 
 from provisioning_pipeline.clients.http import http_client, in_words, redirect_of
+from provisioning_pipeline.clients.tracing import carried
 
 _TIMEOUT_SECONDS = 5.0
 _JOBS = """
@@ -85,6 +86,7 @@ class DagsterClient:
             DagsterAway: when that failed, or may have failed.
         """
         place = await self._place(job, known)
+        told = {**tags, **carried()}
         answer = await self._ask(
             _LAUNCH,
             {
@@ -95,7 +97,7 @@ class DagsterClient:
                         "jobName": job,
                     },
                     "runConfigData": dict(config),
-                    "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in tags.items()]},
+                    "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in told.items()]},
                 }
             },
         )

@@ -9,12 +9,12 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import httpx2
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
 
-from provisioning_pipeline.clients.concurrency import RateLimit
+from provisioning_pipeline.clients.concurrency import Limit
 from provisioning_pipeline.clients.guards import during, may_write
 from provisioning_pipeline.clients.http import (
     OddAnswer,
@@ -25,8 +25,12 @@ from provisioning_pipeline.clients.http import (
     redirect_of,
     seconds_to_wait,
 )
+from provisioning_pipeline.clients.tracing import failed, span
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault, FaultKind
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 T = TypeVar("T")
 
@@ -115,7 +119,7 @@ class Transport:
         counter: CallCounter,
         logins: bool = False,
         headers: Mapping[str, str] | None = None,
-        limit: RateLimit | None = None,
+        limit: Limit | None = None,
         setting: str = "its base URL in the settings",
     ) -> None:
         self.base_url = base_url
@@ -236,12 +240,15 @@ class Transport:
             Fault: transient, when no answer came, or it broke off.
         """
         self.counter.add(name, Effect.READ)
+        about = {"provisioning.system": self.system, "provisioning.effect": Effect.READ}
         try:
-            async with self._client.stream("GET", self.base_url + path) as response:
-                if response.status_code == httpx2.codes.OK:
-                    async for piece in response.aiter_bytes():
-                        write(piece)
-                return response.status_code
+            with span(name, about, kind="CLIENT") as current:
+                async with self._client.stream("GET", self.base_url + path) as response:
+                    _note_status(current, response)
+                    if response.status_code == httpx2.codes.OK:
+                        async for piece in response.aiter_bytes():
+                            write(piece)
+                    return response.status_code
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             why = in_words(error, self.base_url)
             raise Fault(
@@ -264,6 +271,31 @@ class Transport:
         if effect in (Effect.WRITE, Effect.CREATE):
             await may_write()
         self.counter.add(name, effect)
+        with span(name, {"provisioning.system": self.system, "provisioning.effect": effect}, kind="CLIENT") as current:
+            response = await self._answer(method, path, name, effect, arguments)
+            _note_status(current, response)
+        if response.status_code == 429:
+            wait = seconds_to_wait(response)
+            if self._limit is not None and wait is not None:
+                await self._limit.hold(min(wait, _LONGEST_WAIT_SECONDS))
+            asks = f", and asks to wait {wait:g} s" if wait is not None and wait > _LONGEST_WAIT_SECONDS else ""
+            raise _NoAnswer(f"rate limit (HTTP 429){asks}", effect_unknown=False, wait=wait)
+        if response.status_code >= 500:
+            raise _NoAnswer(f"HTTP {response.status_code}", wait=seconds_to_wait(response))
+        location = redirect_of(response)
+        if location is not None:
+            message = self._sent_on(response.status_code, path, name, location)
+            # also of one that is meant to last: whether a server is the right one is asked once, and not by each call
+            why = f"a redirect (HTTP {response.status_code}) to {location}"
+            raise _NoAnswer(why, odd=True, message=message)
+        try:
+            return read(response)
+        except OddAnswer as odd:
+            raise _NoAnswer(odd.why, odd=True) from None
+
+    async def _answer(
+        self, method: str, path: str, name: str, effect: Effect, arguments: dict[str, Any]
+    ) -> httpx2.Response:
         watcher = _watcher.get()
         if watcher:
             watcher(name, effect, "before")
@@ -281,24 +313,7 @@ class Transport:
             raise _NoAnswer(in_words(error, self.base_url), slow=slow) from None
         if watcher:
             watcher(name, effect, "after")
-        if response.status_code == 429:
-            wait = seconds_to_wait(response)
-            if self._limit is not None and wait is not None:
-                self._limit.hold(min(wait, _LONGEST_WAIT_SECONDS))
-            asks = f", and asks to wait {wait:g} s" if wait is not None and wait > _LONGEST_WAIT_SECONDS else ""
-            raise _NoAnswer(f"rate limit (HTTP 429){asks}", effect_unknown=False, wait=wait)
-        if response.status_code >= 500:
-            raise _NoAnswer(f"HTTP {response.status_code}", wait=seconds_to_wait(response))
-        location = redirect_of(response)
-        if location is not None:
-            message = self._sent_on(response.status_code, path, name, location)
-            # also of one that is meant to last: whether a server is the right one is asked once, and not by each call
-            why = f"a redirect (HTTP {response.status_code}) to {location}"
-            raise _NoAnswer(why, odd=True, message=message)
-        try:
-            return read(response)
-        except OddAnswer as odd:
-            raise _NoAnswer(odd.why, odd=True) from None
+        return response
 
     def _sent_on(self, status: int, path: str, name: str, location: str) -> str:
         """What a redirect means: who answers there is not the system that was configured, and gets no key of it."""
@@ -309,6 +324,14 @@ class Transport:
             f"not followed. If that is where it is now, {what}: {self._setting}. If not, something in between "
             "(a sign-in page, a load balancer) answers in its place."
         )
+
+
+def _note_status(current: "Span | None", response: httpx2.Response) -> None:
+    if current is None:
+        return
+    current.set_attribute("http.response.status_code", response.status_code)
+    if response.status_code >= 400:
+        failed(current, str(response.status_code))
 
 
 @dataclass(eq=False)

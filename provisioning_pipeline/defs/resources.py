@@ -4,12 +4,13 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import dagster as dg
 from psycopg import Error
 from pydantic import PrivateAttr
 
+from provisioning_pipeline.clients import tracing
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.files import NotWritten
 from provisioning_pipeline.defs.interrupts import run_until_interrupted
@@ -23,6 +24,9 @@ from provisioning_pipeline.run.record import end_as_cut, end_gone_runs, why_of
 from provisioning_pipeline.run.work import Run
 from provisioning_pipeline.settings import Settings, SettingsError, load_settings
 from provisioning_pipeline.steps.scope import AtClerk
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
 
 T = TypeVar("T")
 _CANCELED = "It was canceled in Dagster."
@@ -39,12 +43,10 @@ class Systems(dg.ConfigurableResource[Any]):
     _at_clerk: dict[str, AtClerk] = PrivateAttr(default_factory=dict)
     _cut: str | None = PrivateAttr(default=None)
     """Why an op of this process did not come to its end."""
-    _instance: dg.DagsterInstance | None = PrivateAttr(default=None)
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Systems"]:
         """Hold the run's lock meanwhile: sensors see by it that this process lives."""
-        self._instance = context.instance
         try:
             # without settings the run says so itself, in its first step
             settings = load_settings()
@@ -53,6 +55,9 @@ class Systems(dg.ConfigurableResource[Any]):
         if settings is None or context.run is None:
             yield self
             return
+        if untraced := tracing.begin():
+            assert context.log is not None, "Dagster gives a resource of a run its log"
+            context.log.warning(untraced)
         with run_lock(settings, context.run.run_id):
             try:
                 if context.run.parent_run_id:
@@ -61,6 +66,7 @@ class Systems(dg.ConfigurableResource[Any]):
             finally:
                 # before the lock is free: a run without a lock and without an end was killed
                 asyncio.run(self._end(settings, context))
+                tracing.flush()
 
     async def _end(self, settings: Settings, context: dg.InitResourceContext) -> None:
         """Sign our accounts out, and record that a run was cut, with what it did, if it was.
@@ -75,7 +81,8 @@ class Systems(dg.ConfigurableResource[Any]):
             if cut:
                 with suppress(Fault, Error):
                     await end_as_cut(connections, context.run.run_id, cut)
-            await all_of(server.client.sign_everybody_out() for server in connections.servers.values())
+            with tracing.span("sign out", {"provisioning.run": context.run.run_id}, parent=_parent(context.run)):
+                await all_of(server.client.sign_everybody_out() for server in connections.servers.values())
 
     def settings(self) -> Settings:
         """The settings, read at the first use in a run, never at import.
@@ -98,24 +105,27 @@ class Systems(dg.ConfigurableResource[Any]):
         except (RunFault, Fault, NotWritten) as fault:
             raise dg.Failure(description=unsteered(str(fault)), allow_retries=False) from None
 
-    def take_up(self, run_id: str, work: Callable[[Run], Coroutine[Any, Any, T]]) -> T:
-        """Take up the run for `work`, over connections of its own.
+    def take_up(self, context: dg.OpExecutionContext, work: Callable[[Run], Coroutine[Any, Any, T]]) -> T:
+        """Take up the run for `work` of an op, over connections of its own.
 
         Raises:
             dagster.Failure: as `wait`, and when the run has ended: a queue may hand out a step of it later.
         """
-        settings = self.settings()
-        run = self._instance.get_run_by_id(run_id) if self._instance else None
-        if run is not None and run.is_finished:
+        settings, run_id = self.settings(), context.run_id
+        now = context.instance.get_run_by_id(run_id)
+        if now is not None and now.is_finished:
             raise dg.Failure(
                 f"The run {run_id} has ended, so this step of it changed nothing. The next run does what is left.",
                 allow_retries=False,
             )
+        parent = _parent(context.run)
+        about = {"provisioning.run": run_id, "provisioning.chunk": context.get_mapping_key()}
 
         async def go() -> T:
             async with connect(settings, dry_run=False, known=self._known) as connections:
                 try:
-                    return await work(Run(connections, run_id, self._at_clerk))
+                    with tracing.span(context.op.name, about, parent=parent):
+                        return await work(Run(connections, run_id, self._at_clerk))
                 except BaseException as error:
                     self._cut = why_of(error)
                     raise
@@ -135,6 +145,10 @@ class Systems(dg.ConfigurableResource[Any]):
                 return await work(connections)
 
         return self.wait(go())
+
+
+def _parent(run: dg.DagsterRun) -> "Context | None":
+    return tracing.parent_of_run(run.run_id, run.tags.get(tracing.TRACEPARENT))
 
 
 async def _end_runs_before(settings: Settings, run: dg.DagsterRun) -> None:

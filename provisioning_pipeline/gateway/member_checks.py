@@ -6,20 +6,18 @@ from collections import Counter
 
 from provisioning_pipeline.clients.clerk.member_reader import MemberReader
 from provisioning_pipeline.clients.remembered import Remembered
+from provisioning_pipeline.clients.windows import BURST, WINDOW_SECONDS
 from provisioning_pipeline.gateway.turns import Turns
+from provisioning_pipeline.ledger.call_budget import CALLS_PER_CHECK, CallBudget, budgets_of_checks
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.people import Departure
 from provisioning_pipeline.values.sessions import SessionSettings
 
 _LOG = logging.getLogger(__name__)
-_CALLS_PER_CHECK = 2
 _CHECK_SECONDS = 3.0
 _FIRST_REST_SECONDS = 5.0
 _LONGEST_REST_SECONDS = 20.0
 _REMEMBERED = 50_000
-_WINDOW_SECONDS = 10.0
-_BURST = 0.4
-"""Share of the checks that may begin at once; the rest trickles in, so that no window of 10 s sees more than all."""
 
 Standing = Departure | bool
 
@@ -37,6 +35,11 @@ class MemberChecks:
         half = settings.clerk_requests_per_10_seconds * settings.clerk_look_share / 2
         # sign-ins have a half for themselves, and wait for it: nothing else can use it up
         self._turns = {certain: _turns(half) for certain in (True, False)}
+        # what other processes check counts, too
+        self._budgets = {
+            certain: CallBudget(settings.registry_url, budget)
+            for certain, budget in budgets_of_checks(settings).items()
+        }
         self._active: Remembered[tuple[str, str], bool] = Remembered(_REMEMBERED)
         self._active_seconds = max(1.0, settings.session_cache_seconds)
         self.loop = asyncio.get_running_loop()
@@ -45,8 +48,10 @@ class MemberChecks:
         self._asking: dict[tuple[str, str, bool], asyncio.Task[Standing]] = {}
 
     async def close(self) -> None:
-        """Close the connections to Clerk."""
+        """Close the connections to Clerk, and those to the ledger for its budget."""
         await self._clerk.close()
+        for budget in self._budgets.values():
+            await budget.__aexit__(None, None, None)
 
     async def standing(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
         """How a member is gone, else True: an active member, or False: nothing certain, or Clerk could not be asked.
@@ -71,8 +76,7 @@ class MemberChecks:
 
     async def _check(self, organization_id: str, user_id: str, *, certain: bool) -> Standing:
         clock = asyncio.get_running_loop().time
-        within = _CHECK_SECONDS if certain else 0.0
-        if clock() < self._no_check_before or not await self._turns[certain].turn(within):
+        if clock() < self._no_check_before or not await self._turn(certain=certain):
             self._counts["left out"] += 1
             return False
         try:
@@ -91,8 +95,18 @@ class MemberChecks:
         self._counts["asked"] += 1
         return found
 
+    async def _turn(self, *, certain: bool) -> bool:
+        """Whether it is our turn, after at most so many seconds for each: in this process, and among all."""
+        within = _CHECK_SECONDS if certain else 0.0
+        if not await self._turns[certain].turn(within):
+            return False
+        wait = await self._budgets[certain].take(within=within)
+        if wait is not None:
+            await asyncio.sleep(wait)
+        return wait is not None
+
 
 def _turns(calls: float) -> Turns:
     """The turns of checks, if so many calls may begin in 10 seconds: no window of those sees more."""
-    at_once = max(1.0, _BURST * calls / _CALLS_PER_CHECK)
-    return Turns(at_once, (1 - _BURST) * calls / _CALLS_PER_CHECK / _WINDOW_SECONDS)
+    at_once = max(1.0, BURST * calls / CALLS_PER_CHECK)
+    return Turns(at_once, (1 - BURST) * calls / CALLS_PER_CHECK / WINDOW_SECONDS)

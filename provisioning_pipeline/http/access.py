@@ -16,11 +16,15 @@ from limits.storage import MemoryStorage
 from limits.strategies import SlidingWindowCounterRateLimiter
 
 from provisioning_pipeline.http.problems import Problem
+from provisioning_pipeline.ledger.request_windows import take_request
+from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.api_key import KeyRefusal
+from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.settings import Settings
 
 _ASK = {"WWW-Authenticate": 'Basic realm="Provisioning reports", charset="UTF-8"'}
 _WRONG_PER_MINUTE = 60
+_SHARED_SECONDS = 1.0
 _PROXIED = ("forwarded", "via", "x-real-ip")
 _HOST = re.compile(
     r"(?:(?P<name>localhost)|(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-f]*:[0-9a-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?", re.I | re.A
@@ -69,7 +73,7 @@ class RateLimit:
             Problem: 429 with `Retry-After` when it is one too many.
         """
         if not self._limiter.hit(self._item, caller):
-            raise self._too_many(caller)
+            raise self.too_many(self._seconds_until_room(caller))
 
     def must_have_room(self, caller: str) -> None:
         """Count nothing; refuse a caller who has used up everything.
@@ -78,20 +82,61 @@ class RateLimit:
             Problem: as `take`.
         """
         if not self.has_room(caller):
-            raise self._too_many(caller)
+            raise self.too_many(self._seconds_until_room(caller))
 
     def has_room(self, caller: str) -> bool:
         """Whether one more of this caller's would be let through; nothing is counted."""
         return bool(self._limiter.test(self._item, caller))
 
-    def _too_many(self, caller: str) -> Problem:
-        resets_at = self._limiter.get_window_stats(self._item, caller).reset_time
+    def _seconds_until_room(self, caller: str) -> float:
+        return self._limiter.get_window_stats(self._item, caller).reset_time - time()
+
+    def too_many(self, seconds: float) -> Problem:
+        """The refusal of one too many, for a caller who may come again in so many seconds."""
         return Problem(
             HTTPStatus.TOO_MANY_REQUESTS,
             f"Too many {self._what}: {self._item.amount} in a minute are allowed. Come again later.",
-            {"Retry-After": str(max(1, ceil(resets_at - time())))},
+            {"Retry-After": str(max(1, ceil(seconds)))},
             why=self._why,
         )
+
+
+class LimitOfAll:
+    """At most so many requests of one caller in any minute, in all processes that have the same ledger.
+
+    A flood is refused by this process alone, so that it costs the ledger nothing. While the ledger is away, each
+    process counts by itself.
+
+    Args:
+        per_minute: most requests.
+        what: as `RateLimit`; also what sets this limit apart from others.
+        why: as `RateLimit`.
+    """
+
+    def __init__(self, ledger: LedgerAccess, per_minute: int, what: str, why: KeyRefusal | None = None) -> None:
+        self._ledger = ledger
+        self._per_minute = per_minute
+        self._what = what
+        self._here = RateLimit(per_minute, what, why)
+
+    async def take(self, caller: str) -> None:
+        """Count one request.
+
+        Raises:
+            Problem: 429 with `Retry-After` when it is one too many.
+        """
+        self._here.must_have_room(caller)
+        try:
+            wait = await self._ledger.ask(
+                lambda database: take_request(database, f"{self._what} {caller}", self._per_minute),
+                within=_SHARED_SECONDS,
+            )
+        except (LedgerAway, Fault):
+            # the log has it; what needs the ledger says so itself
+            wait = 0.0
+        if wait:
+            raise self._here.too_many(wait)
+        self._here.take(caller)
 
 
 def reader(settings: Settings) -> Callable[[Request], Awaitable[None]]:

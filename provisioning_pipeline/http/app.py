@@ -9,10 +9,11 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
+from provisioning_pipeline.clients import tracing
 from provisioning_pipeline.clients.dagster import DagsterClient
 from provisioning_pipeline.gateway.resolver import Resolver
 from provisioning_pipeline.http import openapi, problems
-from provisioning_pipeline.http.access import RateLimit, reader
+from provisioning_pipeline.http.access import LimitOfAll, reader
 from provisioning_pipeline.http.health import health_router
 from provisioning_pipeline.http.keys import KeyGuard, either
 from provisioning_pipeline.http.many_requests import ManyRequests, many_router
@@ -25,6 +26,7 @@ from provisioning_pipeline.http.sessions import ForwardAuthentication, report_to
 from provisioning_pipeline.http.sign_in import SignIns
 from provisioning_pipeline.http.tenant_requests import Requests
 from provisioning_pipeline.http.tenants import tenant_router
+from provisioning_pipeline.http.traced import Traced
 from provisioning_pipeline.http.twenty_link import link_router
 from provisioning_pipeline.http.webhooks import webhook_router
 from provisioning_pipeline.ledger import schema
@@ -78,12 +80,14 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
         # a redirect would send who asks, with key and body, to http:// and to whatever Host was named
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        # FastAPI's own spans and logs hold paths, queries and the texts of errors; ours are in Traced
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     problems.install(app, refusals.note)
     openapi.install(app, version("provisioning-pipeline"))
     # what is asked for most stands first: routes are tried in turn
     sign_ins = SignIns(settings, resolver)
-    per_member = RateLimit(settings.sign_ins_per_minute, "sign-ins of this member")
+    per_member = LimitOfAll(ledger, settings.sign_ins_per_minute, "sign-ins of this member")
     app.include_router(session_router(resolver, sign_ins, per_member))
     app.include_router(link_router(settings, resolver, sign_ins, per_member))
     app.include_router(tenant_router(settings, Requests(settings, ledger, dagster, stopping), guard))
@@ -97,6 +101,8 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     app.add_middleware(EncodedNames)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestLog, count=RequestFigures(figures).count)
+    if tracing.is_on():
+        app.add_middleware(Traced)
     return app
 
 

@@ -11,7 +11,7 @@ from cachetools import TTLCache
 from fastapi import Request
 
 from provisioning_pipeline.clients.postgres import Database
-from provisioning_pipeline.http.access import RateLimit, authorization_of
+from provisioning_pipeline.http.access import LimitOfAll, RateLimit, authorization_of
 from provisioning_pipeline.http.problems import Problem
 from provisioning_pipeline.ledger.api_keys import ApiKeys
 from provisioning_pipeline.ledger.serving import LedgerAccess
@@ -38,8 +38,8 @@ class KeyGuard:
         self._ledger = ledger
         # by the whole key: what is remembered is that exactly this one was right
         self._known: TTLCache[str, ApiKey] = TTLCache(1000, _KNOWN_SECONDS)
-        self._per_key = RateLimit(
-            settings.key_requests_per_minute, "requests with this API key", KeyRefusal.TOO_MANY_REQUESTS
+        self._per_key = LimitOfAll(
+            ledger, settings.key_requests_per_minute, "requests with this API key", KeyRefusal.TOO_MANY_REQUESTS
         )
         self._doubtful: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._wrong = RateLimit(_WRONG_PER_MINUTE, "wrong API keys from this address", KeyRefusal.WRONG_KEY)
@@ -77,7 +77,7 @@ class KeyGuard:
         known = self._known.get(key) or await self._verified(key, request)
         request.state.caller = f"key {known.id}"
         request.state.key_id = known.id
-        self._per_key.take(known.id)
+        await self._per_key.take(known.id)
         return known
 
     async def _verified(self, key: str, request: Request) -> ApiKey:

@@ -24,7 +24,13 @@ from provisioning_pipeline.http.tenants import IdempotencyKey
 from provisioning_pipeline.ledger.pending import CodeLocations
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
-from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
+from provisioning_pipeline.ledger.tenant_requests import (
+    LAUNCH_SECONDS,
+    TENANT_MANAGER,
+    Request,
+    TenantRequests,
+    launching,
+)
 from provisioning_pipeline.model.api_key import ApiKey, Scope
 from provisioning_pipeline.model.fault import Fault
 from provisioning_pipeline.model.registry import registry_status
@@ -34,7 +40,8 @@ from provisioning_pipeline.settings import Settings
 _LOG = logging.getLogger(__name__)
 _MOST_PER_RUN = 1000
 """As many as the sensor gives one run; it launches runs for the others."""
-_LAUNCH_SECONDS = 8.0
+_MANY = "many tenants"
+"""No tenant has a space in its database's name: this is none of their locks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +117,7 @@ class ManyRequests:
         dagster = self._dagster
         by_name = {request.database_name: request for request in stored}
         try:
-            async with asyncio.timeout(_LAUNCH_SECONDS), self._launching:
+            async with asyncio.timeout(LAUNCH_SECONDS), self._launching, launching(self._settings, _MANY):
                 open_runs = await self._ledger.ask(lambda database: TenantRequests(database).open_runs(list(by_name)))
                 ended = {run_id for run_id in set(open_runs.values()) if not await dagster.is_under_way(run_id)}
                 free = sorted(name for name in by_name if open_runs.get(name) is None or open_runs[name] in ended)
@@ -124,7 +131,7 @@ class ManyRequests:
                 ids = [by_name[name].id for name in chosen]
                 await self._ledger.ask(lambda database: TenantRequests(database).launched_many(ids, run_id))
                 return run_id
-        except (DagsterAway, TimeoutError, LedgerAway) as failed:
+        except (DagsterAway, TimeoutError, LedgerAway, Fault) as failed:
             reason = str(failed) or "no answer in time"
             _LOG.warning("No run was launched for %d tenants, the sensor will do it: %s", len(stored), reason)
         return None

@@ -13,7 +13,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.http.problems import responses
+from provisioning_pipeline.ledger.call_budget import budgets, used
 from provisioning_pipeline.ledger.fleet import READY_BUCKETS, Fleet, fleet
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
 from provisioning_pipeline.model.api_key import Scope
@@ -124,6 +126,13 @@ class FleetFigures(Collector):
             "Calls in 10 s that a run may send to Clerk, and looks at sessions.",
             "use",
         )
+        self._budgets = budgets(settings.sessions, settings.clerk_share)
+        self._budget_used = gauge(
+            "provisioning_clerk_budget_used_ratio",
+            "Which part is used up of the calls that all processes together may send to Clerk at once; beyond 1, calls "
+            "wait for their turn.",
+            "use",
+        )
         self._calls = gauge("provisioning_clerk_calls_last_run", "Calls that the last finished run sent to Clerk.")
         whole = settings.clerk_requests_per_10_seconds
         self._allowed.labels("runs").set(int(whole * settings.clerk_share))
@@ -138,6 +147,7 @@ class FleetFigures(Collector):
             return
         try:
             found = await self._ledger.ask(fleet, within=_SOON_SECONDS)
+            budgets_used = await self._ledger.ask(self._read_budgets, within=_SOON_SECONDS)
         except LedgerAway:
             self._up.set(0)
             return
@@ -168,6 +178,11 @@ class FleetFigures(Collector):
         self._harm_waiting.set(found.harm_waiting)
         self._oldest_review.set(found.oldest_review or 0)
         self._calls.set(found.clerk_calls_last_run or 0)
+        for use, part in budgets_used.items():
+            self._budget_used.labels(use).set(part)
+
+    async def _read_budgets(self, database: Database) -> dict[str, float]:
+        return await used(database, self._budgets)
 
     def collect(self) -> list[Metric]:
         """What is counted elsewhere: member checks, and a histogram that the ledger has counted."""

@@ -19,7 +19,7 @@ _LOG = logging.getLogger("provisioning_pipeline.access")
 _HEADER = b"x-request-id"
 _GIVEN = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 Count = Callable[[str, str, int, float], None]
-_QUIET = frozenset({"/v1/auth/verify", "/healthz", "/readyz", "/metrics"})
+QUIET = frozenset({"/v1/auth/verify", "/healthz", "/readyz", "/metrics"})
 """Asked for at every request that passes a gateway, or by machines all the time: counted, and logged when refused."""
 _HUNG_UP = 499
 """As nginx logs it."""
@@ -86,7 +86,7 @@ class RequestLog:
             # a caller who hung up before the answer began gets none
             answered = status if status is not None else _HUNG_UP
             self._count(scope["method"], route, answered, seconds)
-            if answered >= 400 or route not in _QUIET:
+            if answered >= 400 or route not in QUIET:
                 _log(scope["method"], route, answered, seconds, state)
             _request_id.reset(token)
 

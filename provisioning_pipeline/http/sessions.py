@@ -12,7 +12,7 @@ from provisioning_pipeline.clients.postgres import Database
 from provisioning_pipeline.gateway.middleware import linked
 from provisioning_pipeline.gateway.problems import NO_STORE
 from provisioning_pipeline.gateway.resolver import Resolver
-from provisioning_pipeline.http.access import RateLimit
+from provisioning_pipeline.http.access import LimitOfAll
 from provisioning_pipeline.http.documents import SessionDocument, TwentySignIn, in_header, session_document
 from provisioning_pipeline.http.problems import refused, responses
 from provisioning_pipeline.http.sign_in import SignIns
@@ -75,7 +75,7 @@ async def _verified(request: Request, resolver: Resolver) -> Response:
     return Response(None, HTTPStatus.OK, headers)
 
 
-def session_router(resolver: Resolver, sign_ins: SignIns, per_member: RateLimit) -> APIRouter:
+def session_router(resolver: Resolver, sign_ins: SignIns, per_member: LimitOfAll) -> APIRouter:
     """The routes for who holds a Clerk session, and sends it with a program."""
     router = APIRouter(tags=["sessions"])
 
@@ -114,7 +114,7 @@ def session_router(resolver: Resolver, sign_ins: SignIns, per_member: RateLimit)
         """Sign this member in to Twenty: send the browser to `verify_url`. A member that no run has added yet
         is added to the workspace on the spot."""
         session = await resolver.session(request.scope["headers"])
-        per_member.take(f"{session.issuer} {session.user_id}")
+        await per_member.take(f"{session.issuer} {session.user_id}")
         context, made = await sign_ins.sign_in(session)
         request.state.tenant = context.tenant
         document = TwentySignIn(

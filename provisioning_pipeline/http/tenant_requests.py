@@ -21,7 +21,13 @@ from provisioning_pipeline.ledger.registration import Databases, must_show_all, 
 from provisioning_pipeline.ledger.registry import Registry
 from provisioning_pipeline.ledger.registry_reading import known_rows
 from provisioning_pipeline.ledger.serving import LedgerAccess, LedgerAway
-from provisioning_pipeline.ledger.tenant_requests import TENANT_MANAGER, Request, TenantRequests
+from provisioning_pipeline.ledger.tenant_requests import (
+    LAUNCH_SECONDS,
+    TENANT_MANAGER,
+    Request,
+    TenantRequests,
+    launching,
+)
 from provisioning_pipeline.ledger.timeline import Timelines
 from provisioning_pipeline.model.api_key import EVERY_TENANT, KeyRefusal, Reach
 from provisioning_pipeline.model.condition import Reason
@@ -43,7 +49,6 @@ _GROWTH = 1.2
 _MOST_WAITING = 50
 _MOST_REGISTERING = 4
 """Half of the connections: requests that wait for a locked registry leave the others to the rest."""
-_LAUNCH_SECONDS = 8.0
 _CLUSTER_SECONDS = 5.0
 _LED_ASTRAY = re.compile(r"[\x00-\x1f\x7f/\\%]|^\.{0,2}$")
 """Such parts of a path are decoded, merged or cut by proxies and browsers."""
@@ -230,10 +235,10 @@ class Requests:
         if self._dagster is None:
             return None, False
         dagster, name = self._dagster, request.database_name
-        # one after another: the second of two requests at the same time finds the first one's run at work
+        # those of this process wait here, so that they take one connection to the ledger together
         turn = self._launching.setdefault(name, asyncio.Lock())
         try:
-            async with asyncio.timeout(_LAUNCH_SECONDS), turn:
+            async with asyncio.timeout(LAUNCH_SECONDS), turn, launching(self._settings, name):
                 under_way = await self.ledger.ask(
                     lambda database: TenantRequests(database).last_run(name, open_only=True)
                 )
@@ -248,7 +253,7 @@ class Requests:
                     run_id, is_new = await dagster.launch(JOB, config, tags, known=place), True
                 await self.ledger.ask(lambda database: TenantRequests(database).launched(request, run_id))
                 return run_id, is_new
-        except (DagsterAway, TimeoutError) as away:
+        except (DagsterAway, TimeoutError, Fault) as away:
             reason = str(away) or "no answer in time"
             _LOG.warning("No run was launched for %s, the sensor will do it: %s", name, reason)
         return None, False

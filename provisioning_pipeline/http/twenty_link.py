@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 
 from provisioning_pipeline.gateway.problems import NO_STORE
 from provisioning_pipeline.gateway.resolver import Resolver, must_be_of
-from provisioning_pipeline.http.access import RateLimit
+from provisioning_pipeline.http.access import LimitOfAll
 from provisioning_pipeline.http.middleware import request_id
 from provisioning_pipeline.http.problems import Problem, responses
 from provisioning_pipeline.http.reports import PAGE_HEADERS
@@ -59,7 +59,7 @@ Inside = Annotated[
 ]
 
 
-def link_router(settings: Settings, resolver: Resolver, sign_ins: SignIns, per_member: RateLimit) -> APIRouter:
+def link_router(settings: Settings, resolver: Resolver, sign_ins: SignIns, per_member: LimitOfAll) -> APIRouter:
     """The link. `per_member` is shared with the sign-ins that programs ask for."""
     router = APIRouter(tags=["sessions"], route_class=_readable(settings.app_url))
 
@@ -78,7 +78,7 @@ def link_router(settings: Settings, resolver: Resolver, sign_ins: SignIns, per_m
         session = await resolver.session(request.scope["headers"])
         if tenant is not None:
             must_be_of(await resolver.context(session), tenant)
-        per_member.take(f"{session.issuer} {session.user_id}")
+        await per_member.take(f"{session.issuer} {session.user_id}")
         context, made = await sign_ins.sign_in(session)
         request.state.tenant = context.tenant
         target = target_of(made.verify_url, to, settings.allow_http_hosts)

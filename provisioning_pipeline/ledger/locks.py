@@ -87,6 +87,7 @@ TENANTS = 730_155
 _SERVERS = 730_156
 _REQUESTS = 730_157
 _CERTIFICATIONS = 730_158
+_LAUNCHES = 730_160
 """First keys of the two-part locks, so that no other program's advisory locks meet ours."""
 
 SIGN_OF_LIFE_SECONDS: Final = 10.0
@@ -130,6 +131,12 @@ def certification_lock(database: Database, server: str) -> AbstractAsyncContextM
     """Hold the lock of a server's certification, which removes what another one has made. Waits for none."""
     busy = f"A certification of {server} is under way already. Start again when it has ended."
     return _held(_Lock(database, _CERTIFICATIONS, server, busy), 0.0)
+
+
+def launch_lock(database: Database, name: str, *, wait_seconds: float) -> AbstractAsyncContextManager[None]:
+    """Hold the lock of a launch from the look for a run at work until the new one is stored."""
+    busy = f"Another process has been launching a run for {name} for over {wait_seconds:g} s."
+    return _held(_Lock(database, _LAUNCHES, name, busy), wait_seconds)
 
 
 async def alone(connection: Connection, table: LiteralString, *, wait_seconds: float) -> None:
@@ -183,7 +190,7 @@ class _Lock:
         self._signature = uuid.uuid4()
         self._last: uuid.UUID | None = None
         """The signature that stands there; None: there is none."""
-        self._can_sign = kind != _REQUESTS and not database.read_only
+        self._can_sign = kind not in (_REQUESTS, _LAUNCHES) and not database.read_only
         """Without signatures nothing is known of who wrote last, so a lost lock stays lost."""
         self._lost: Fault | None = None
         self._asking = asyncio.Lock()

@@ -5,6 +5,7 @@ from typing import LiteralString
 from psycopg import sql
 
 from provisioning_pipeline.clients.postgres import Database
+from provisioning_pipeline.ledger.request_windows import forget_requests
 from provisioning_pipeline.ledger.revisions import has_ledger
 
 _NEWEST_RUN: LiteralString = (
@@ -50,7 +51,8 @@ async def prune_ledger(
     does a run of which rows can still be put back. A run stays as long as anything in a timeline may name it; open
     intents stay. Each batch is a transaction of its own: breaking off in between loses nothing.
 
-    Clerk's events are not among the tables: each reconciliation forgets the old ones.
+    Clerk's events are not among the tables: each reconciliation forgets the old ones. Nor are the counts of requests,
+    which are worth a minute and go each time.
 
     Raises:
         Fault: when the ledger cannot be reached, or is older than this program.
@@ -79,4 +81,5 @@ async def prune_ledger(
             found[table] += last
     if not dry_run:
         await database.execute(_FORGET_REPORTS, {"days": reports_days})
+        await forget_requests(database)
     return found

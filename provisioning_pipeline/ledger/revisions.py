@@ -12,7 +12,7 @@ from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import BadInput, Fault, FaultKind
 
 SCHEMA = "provisioning"
-HEAD = "0015"
+HEAD = "0016"
 """The revision that this code works with; a test compares it with Alembic's own head."""
 OTHER_TABLES: Final = """
 SELECT relname FROM pg_class WHERE relnamespace = to_regnamespace('provisioning') AND relkind = 'r'

@@ -1,18 +1,21 @@
 """Requests for reconciliations in the ledger: each one once, each with a pending review until a run has made it."""
 
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 
 from provisioning_pipeline.clients.postgres import Row, anew_if_lost
-from provisioning_pipeline.ledger.locks import request_lock
-from provisioning_pipeline.ledger.schema import LedgerTables
+from provisioning_pipeline.ledger.locks import launch_lock, request_lock
+from provisioning_pipeline.ledger.schema import LedgerTables, ledger_database
 from provisioning_pipeline.model.api_key import KeyRefusal
 from provisioning_pipeline.model.condition import SET_ASIDE, Reason
 from provisioning_pipeline.model.tenant_request import Caller, Conflict
+from provisioning_pipeline.settings import GatewaySettings
 
 TENANT_MANAGER = "tenant-manager"
 """The trigger of a run that a service asked for over HTTP."""
+LAUNCH_SECONDS = 8.0
+"""Longest wait of a request for its run; the sensor launches it then."""
 _LOCK_SECONDS = 1.5
 """Shorter than a registration waits for others, so that a caller who asks the same meanwhile learns that in time.
 Together, both waits are shorter than a server gives a request at the ledger."""
@@ -25,6 +28,20 @@ class Request:
     id: int
     database_name: str
     run_id: str | None
+
+
+@asynccontextmanager
+async def launching(settings: GatewaySettings, name: str) -> AsyncIterator[None]:
+    """Let one launch of this name go on at a time, in all processes: the second finds the first one's run at work.
+
+    Raises:
+        Fault: BUSY when another one is at it for too long; transient when the ledger cannot be reached.
+    """
+    async with (
+        ledger_database(settings, read_only=False, patience_seconds=0.0) as database,
+        launch_lock(database, name, wait_seconds=LAUNCH_SECONDS),
+    ):
+        yield
 
 
 class TenantRequests(LedgerTables):

@@ -17,6 +17,7 @@ from provisioning_pipeline.clients.twenty.database import TwentyDatabase
 from provisioning_pipeline.clients.twenty.session import KnownServer
 from provisioning_pipeline.clients.twenty.wire import TwentyWire
 from provisioning_pipeline.ledger.access_locks import AccessLocks
+from provisioning_pipeline.ledger.call_budget import CallBudget, budget_of_runs
 from provisioning_pipeline.ledger.history import History, Journal
 from provisioning_pipeline.ledger.inspections import InsertedWorkspaces, Inspections, RemovedRows
 from provisioning_pipeline.ledger.ledger import Ledger
@@ -81,9 +82,9 @@ def connections_needed(settings: Settings) -> ConnectionsNeeded:
     tenants, databases = settings.tenant_concurrency, settings.tenant_database_connections
     limited = any(server.capacity is not None for server in settings.servers)
     return ConnectionsNeeded(
-        # those that are shared; a lock of the run in Dagster, one for each tenant, for each tenant database that is
-        # repaired, and for each place that is claimed on a server whose places are limited
-        registry=(tenants + _SHARED) + 1 + tenants + databases + (tenants if limited else 0),
+        # those that are shared; Clerk's budget; a lock of the run in Dagster, one for each tenant, for each tenant
+        # database that is repaired, and for each place that is claimed on a server whose places are limited
+        registry=(tenants + _SHARED) + 2 + tenants + databases + (tenants if limited else 0),
         cluster=_FOR_READS + databases,
         twenty=_FOR_READS + 1,
     )
@@ -185,6 +186,8 @@ async def connect(
             cluster_database(settings, most_connections=_FOR_READS, most_of_all=connections_needed(settings).cluster)
         )
         twenty_calls, clerk_calls = CallCounter(), CallCounter()
+        of_runs = budget_of_runs(settings.sessions, settings.clerk_share)
+        budget = await stack.enter_async_context(CallBudget(settings.registry_url.get_secret_value(), of_runs))
         clerk = await stack.enter_async_context(
             ClerkClient(
                 settings.clerk_base_url,
@@ -194,6 +197,7 @@ async def connect(
                 counter=clerk_calls,
                 requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
                 share=settings.clerk_share,
+                budget=budget,
             )
         )
         servers: dict[str, Server] = {}

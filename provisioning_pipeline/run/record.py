@@ -10,7 +10,8 @@ from typing import Final
 
 from psycopg import Error
 
-from provisioning_pipeline.clients.concurrency import BURST, to_the_end
+from provisioning_pipeline.clients.concurrency import to_the_end
+from provisioning_pipeline.clients.windows import BURST
 from provisioning_pipeline.decide.organizations import without_organization
 from provisioning_pipeline.decide.registry_loss import RegistryLoss
 from provisioning_pipeline.ledger.locks import tenant_lock

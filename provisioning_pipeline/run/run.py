@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from psycopg import Error
 
+from provisioning_pipeline.clients import tracing
 from provisioning_pipeline.model.fault import TOO_LITTLE_MEMORY, Fault, RunFault
 from provisioning_pipeline.model.forecast import Forecast
 from provisioning_pipeline.model.offboarding import Order
@@ -56,16 +57,19 @@ async def apply(
         PlanChanged: when the saved plan no longer fits.
     """
     begun = time.monotonic()
+    run_id = run_id or str(uuid.uuid4())
+    about = {"provisioning.run": run_id, "provisioning.trigger": trigger}
     async with connect(settings, dry_run=False) as connections:
-        run = Run(connections, run_id or str(uuid.uuid4()))
-        async with run_under_way(connections, run.run_id, totals=lambda: run.totals(())):
-            started = await start(run, trigger, tenants, approved=approved, order=order, saved=saved)
-            if planned:
-                planned(started.plan)
-            results = [*started.results, *await work(run, started.plan.tenants, progress=progress, told=told)]
-            totals = run.totals(results, started.plan)
-            seconds = time.monotonic() - begun
-            concluded = await conclude(connections, run_id=run.run_id, trigger=trigger, seconds=seconds, totals=totals)
+        run = Run(connections, run_id)
+        with tracing.span("run", about):
+            async with run_under_way(connections, run_id, totals=lambda: run.totals(())):
+                started = await start(run, trigger, tenants, approved=approved, order=order, saved=saved)
+                if planned:
+                    planned(started.plan)
+                results = [*started.results, *await work(run, started.plan.tenants, progress=progress, told=told)]
+                totals = run.totals(results, started.plan)
+                spent = time.monotonic() - begun
+                concluded = await conclude(connections, run_id=run_id, trigger=trigger, seconds=spent, totals=totals)
     looked_at = {entry.tenant.database_name for entry in started.plan.tenants}
     return Applied(
         concluded.summary,

@@ -8,21 +8,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from psycopg import Error
 
+from provisioning_pipeline.clients import tracing
 from provisioning_pipeline.clients.concurrency import all_of
 from provisioning_pipeline.clients.postgres_refusals import first_line
 from provisioning_pipeline.ledger.locks import tenant_lock
 from provisioning_pipeline.model.change import Where
-from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, is_false, is_unknown
+from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, Status, is_false, is_unknown
 from provisioning_pipeline.model.fault import Fault, FaultKind, RunFault
 from provisioning_pipeline.model.tenant import Outcome, OutcomeStatus, Plan, TenantPlan
 from provisioning_pipeline.run.connections import Connections, tenant_database
 from provisioning_pipeline.steps import STEPS, op_of, server_steps, steps_for
 from provisioning_pipeline.steps.scope import AtClerk, Record, Scope, defect_of
 from provisioning_pipeline.steps.step import Step
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
 
 OBSERVING: Final = "observe and decide"
 MAKING_READY: Final = "make servers ready"
@@ -114,11 +118,12 @@ class Run:
         """Held while a tenant's own database is repaired."""
 
     @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Add the time that this takes to a phase."""
+    def timed(self, phase: str, tenant: str | None = None) -> "Iterator[Span | None]":
+        """Add the time that this takes to a phase; it is a span, of a tenant, where runs are traced."""
         begun = time.perf_counter()
         try:
-            yield
+            with tracing.span(phase, {"provisioning.run": self.run_id, "provisioning.tenant": tenant}) as current:
+                yield current
         finally:
             self.phases[phase] = self.phases.get(phase, 0.0) + time.perf_counter() - begun
 
@@ -128,8 +133,8 @@ class Run:
         *,
         tried: bool,
         again: Mapping[str, float] = MappingProxyType({}),
-    ) -> None:
-        """Write down what holds for these tenants.
+    ) -> Mapping[str, Condition]:
+        """Write down what holds for these tenants; what their Ready comes to.
 
         Args:
             found: database name → conditions.
@@ -137,9 +142,9 @@ class Run:
             again: database name → seconds after which another try can succeed, where that is known.
         """
         if not found:
-            return
+            return {}
         settings = self.connections.settings
-        await self.connections.ledger.store_conditions(
+        return await self.connections.ledger.store_conditions(
             {name: tuple(conditions) for name, conditions in found.items()},
             run_id=self.run_id,
             waits=(settings.retry_seconds, settings.retry_most_seconds) if tried else None,
@@ -210,7 +215,7 @@ async def work(
             for step in taken:
                 if step.where is Where.OWN_DATABASE:
                     async with run.databases:
-                        with run.timed(step.name):
+                        with run.timed(step.name, entry.tenant.slug):
                             results.append(await run_steps(scope_of(run.connections, entry, run.run_id), [step]))
             if steps:
                 scope = scope_of(run.connections, entry, run.run_id)
@@ -219,7 +224,9 @@ async def work(
                 results.append(await _chain(run, scope, steps))
         result = together(results)
         # outside the places, so that the next tenant begins meanwhile
-        await _store(run, result, tried=result.failed or not steps or steps[-1] is server_steps(entry)[-1])
+        await _store(
+            run, entry.tenant.slug, result, tried=result.failed or not steps or steps[-1] is server_steps(entry)[-1]
+        )
         if progress:
             progress(entry, result)
         return result
@@ -236,8 +243,10 @@ async def _chain(run: Run, scope: Scope, steps: Sequence[Step]) -> TenantResult:
     scope.at_clerk = run.at_clerk.get(scope.database_name)
     for step in steps:
         async with run.places:
-            with run.timed(step.name):
+            with run.timed(step.name, scope.plan.tenant.slug) as current:
                 result = await run_steps(scope, [step])
+                if result.failed:
+                    tracing.failed(current, result.defect or result.conditions[-1].reason)
         if result.failed:
             break
     if scope.at_clerk is not None:
@@ -245,12 +254,16 @@ async def _chain(run: Run, scope: Scope, steps: Sequence[Step]) -> TenantResult:
     return result
 
 
-async def _store(run: Run, result: TenantResult, *, tried: bool) -> None:
+async def _store(run: Run, slug: str, result: TenantResult, *, tried: bool) -> None:
     # outcomes first: what holds since stands after what was done
     await run.connections.journal.settle()
     again = {} if result.again_seconds is None else {result.database_name: result.again_seconds}
-    await run.store_conditions({result.database_name: result.conditions}, tried=tried, again=again)
+    ready = await run.store_conditions({result.database_name: result.conditions}, tried=tried, again=again)
     if tried:
+        found = ready[result.database_name]
+        about = {"provisioning.tenant": slug, "provisioning.reason": found.reason}
+        with tracing.span("ready" if found.status is Status.TRUE else "not ready", about):
+            pass
         await run.connections.turns.end([result.database_name])
 
 

@@ -106,8 +106,8 @@ class GatewaySettings(BaseSettings):
     )
     clerk_look_share: kinds.SomeShare = Field(
         default=0.1,
-        description="Share of Clerk's Backend API calls that member checks behind sessions may use. Beyond it, "
-        "the token and the ledger decide.",
+        description="Share of Clerk's Backend API calls that member checks behind sessions may use, in all processes "
+        "together. Beyond it, the token and the ledger decide.",
     )
     session_cache_seconds: float = Field(
         default=30.0,

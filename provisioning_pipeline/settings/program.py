@@ -119,7 +119,8 @@ class Settings(ExecutingSettings):
         default=5, description="Most tenants that one approval archives or deletes; the others wait for the next."
     )
     clerk_share: kinds.SomeShare = Field(
-        default=0.8, description="Share of these calls that a run may use; the rest is left to your own use of Clerk."
+        default=0.8,
+        description="Share of these calls that all runs together may use; the rest is left to your own use of Clerk.",
     )
     clerk_webhook_secret: SecretStr | None = Field(
         default=None,
@@ -318,7 +319,7 @@ class Settings(ExecutingSettings):
     )
     key_requests_per_minute: kinds.Positive = Field(
         default=600,
-        description="Requests that one API key may send in a minute to one process of `provisioning serve`.",
+        description="Requests that one API key may send in a minute to all `provisioning serve` processes together.",
     )
     key_tenants_without_database: kinds.Positive = Field(
         default=20,
@@ -326,7 +327,8 @@ class Settings(ExecutingSettings):
         "refused with 409 until their databases are there, or their rows are gone.",
     )
     sign_ins_per_minute: kinds.Positive = Field(
-        default=10, description="One-time sign-ins to Twenty that one member may ask for in a minute of one process."
+        default=10,
+        description="One-time sign-ins to Twenty that one member may ask for in a minute, at all processes together.",
     )
     impersonated_sign_in: bool = Field(
         default=False,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.color import ColorSystem
 
 import provisioning_pipeline
-from provisioning_pipeline.cli import serving, tables, terminal
+from provisioning_pipeline.cli import logs, tables, terminal
 from provisioning_pipeline.cli.terminal import Terminal, say, say_json
 from provisioning_pipeline.model.change import FOLLOW_ADDRESS
 from provisioning_pipeline.model.condition import Condition, ConditionType, Reason, Status, StoredCondition
@@ -118,7 +118,7 @@ def test_a_warning_that_nobody_logs_and_an_error_that_nobody_foresaw_steer_nothi
 
 def test_a_log_line_of_the_server_is_the_same_document_without_a_control() -> None:
     line = json.dumps({"message": "\x7f\x9b\u202e\U000e0041 ü 日本"}, ensure_ascii=False)
-    shown = serving._for_a_terminal(line)
+    shown = logs._for_a_terminal(line)
     assert shown.isprintable()
     assert json.loads(shown) == json.loads(line)
     assert "ü 日本" in shown

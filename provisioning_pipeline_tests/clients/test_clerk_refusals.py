@@ -125,7 +125,11 @@ async def test_a_rate_limit_is_waited_out_by_everybody_with_that_key(
     clerk: StandInClerk, waits: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held: list[float] = []
-    monkeypatch.setattr(RateLimit, "hold", lambda _, seconds: held.append(seconds))
+
+    async def hold(_: RateLimit, seconds: float) -> None:
+        held.append(seconds)
+
+    monkeypatch.setattr(RateLimit, "hold", hold)
     acme = organization(clerk)
     clerk.faults.scripted = [ScriptedFault(MEMBERS, "refuse", times=2)]
     async with of(clerk) as opened:

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from provisioning_pipeline.clients.concurrency import BURST, RateLimit, shared_limit
+from provisioning_pipeline.clients.concurrency import LimitOfAll, RateLimit, shared_limit
+from provisioning_pipeline.clients.windows import BURST, GOOD_FOR_SECONDS
 
 T = TypeVar("T")
 
@@ -89,8 +90,8 @@ def test_a_refusal_holds_everybody_and_the_longest_one_counts() -> None:
     limit = RateLimit(80)
 
     async def work() -> tuple[list[float], list[float]]:
-        limit.hold(7)
-        limit.hold(3)
+        await limit.hold(7)
+        await limit.hold(3)
         held = await sent(limit, [0.0, 1.0, 2.0])
         return held, await sent(limit, [0.0])
 
@@ -104,7 +105,7 @@ def test_a_refusal_also_holds_those_who_wait_for_their_turn_already() -> None:
 
     async def refuse() -> None:
         await asyncio.sleep(9.5)
-        limit.hold(20)
+        await limit.hold(20)
 
     async def work() -> list[float]:
         times, _ = await asyncio.gather(sent(limit, [0.0, 0.0]), refuse())
@@ -119,7 +120,7 @@ def test_a_crowd_that_was_held_stays_within_the_allowance() -> None:
     limit = RateLimit(10)
 
     async def work() -> list[float]:
-        limit.hold(5)
+        await limit.hold(5)
         return await sent(limit, [0.0] * 40)
 
     times = run(work())
@@ -137,3 +138,68 @@ def test_a_loop_that_ended_leaves_no_trace() -> None:
 def test_the_same_key_shares_a_limit_and_another_key_does_not() -> None:
     assert shared_limit("sk_test_1", 80) is shared_limit("sk_test_1", 80)
     assert shared_limit("sk_test_1", 80) is not shared_limit("sk_test_2", 80)
+
+
+# --- the budget behind it, which other processes share ----------------------------------------------------------------
+
+
+class Budget:
+    """Gives out what a test says, and notes what it is asked for."""
+
+    def __init__(self, *answers: list[float]) -> None:
+        self._answers = list(answers)
+        self.taken_at: list[float] = []
+        self.closed: list[float] = []
+
+    async def take_some(self) -> list[float]:
+        self.taken_at.append(asyncio.get_running_loop().time())
+        return self._answers.pop(0)
+
+    async def close_for(self, seconds: float) -> None:
+        self.closed.append(seconds)
+
+
+def test_calls_go_out_when_the_budget_says_and_each_permit_once() -> None:
+    budget = Budget([0.0, 0.0, 5.0], [7.0])
+    times = run(sent(LimitOfAll(RateLimit(100), budget), [0.0, 0.0, 0.0, 0.5]))
+    assert times == pytest.approx([0.0, 0.0, 5.0, 7.5], abs=0.001)
+    assert budget.taken_at == pytest.approx([0.0, 0.5], abs=0.001)
+
+
+def test_what_was_taken_for_later_calls_is_good_for_a_second() -> None:
+    soon, late = Budget([0.0, 0.0]), Budget([0.0, 0.0], [0.0])
+    run(sent(LimitOfAll(RateLimit(100), soon), [0.0, 0.9 * GOOD_FOR_SECONDS]))
+    run(sent(LimitOfAll(RateLimit(100), late), [0.0, 1.1 * GOOD_FOR_SECONDS]))
+    assert len(soon.taken_at) == 1
+    assert len(late.taken_at) == 2
+
+
+def test_a_permit_that_came_too_late_is_taken_anew() -> None:
+    class Slow(Budget):
+        async def take_some(self) -> list[float]:
+            found = await super().take_some()
+            await asyncio.sleep(1.5 * GOOD_FOR_SECONDS if len(self.taken_at) == 1 else 0)
+            return found
+
+    budget = Slow([0.0], [0.0])
+    assert run(sent(LimitOfAll(RateLimit(100), budget), [0.0])) == pytest.approx([1.5 * GOOD_FOR_SECONDS])
+    assert len(budget.taken_at) == 2
+
+
+def test_a_refusal_is_told_to_all_and_ends_what_was_taken() -> None:
+    budget = Budget([0.0, 0.0], [0.2])
+    limit = LimitOfAll(RateLimit(100), budget)
+
+    async def work() -> list[float]:
+        await limit.turn()
+        await limit.hold(0.5)
+        return await sent(limit, [0.0])
+
+    assert run(work()) == pytest.approx([0.7])
+    assert budget.closed == [0.5]
+
+
+def test_a_process_keeps_to_its_own_limit_whatever_the_budget_gives() -> None:
+    calls = 10
+    times = run(sent(LimitOfAll(RateLimit(calls), Budget(*[[0.0]] * 40)), [0.0] * 40))
+    assert most_in_a_window(times) <= calls

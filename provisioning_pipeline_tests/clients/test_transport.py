@@ -206,7 +206,7 @@ class NotedLimit(RateLimit):
     async def turn(self) -> None:
         self.turns += 1
 
-    def hold(self, seconds: float) -> None:
+    async def hold(self, seconds: float) -> None:
         self.holds.append(seconds)
 
 
@@ -273,8 +273,8 @@ async def test_who_shares_a_limit_sends_nothing_while_another_is_held(remote: Re
     refusal = asyncio.Event()
 
     class TellingLimit(RateLimit):
-        def hold(self, seconds: float) -> None:
-            super().hold(seconds)
+        async def hold(self, seconds: float) -> None:
+            await super().hold(seconds)
             refusal.set()
 
     limit = TellingLimit(100)

@@ -1,0 +1,1 @@
+"""What is shipped for running this: the image, compose.yaml."""

@@ -6,6 +6,7 @@ DAGSTER_HELM_CHART) the chart is rendered, and the pod of a run is made as Dagst
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from unittest import mock
 import pytest
 import yaml
 
-from provisioning_pipeline_tests.deploy.files import IMAGE, PORTS, VALUES, Manifest, user_deployment, values
+from provisioning_pipeline_tests.deploy.files import IMAGE, PORTS, ROOT, VALUES, Manifest, user_deployment, values
 from provisioning_pipeline_tests.deploy.test_kubernetes import VERSIONS, invalid
 
 KNOWN: dict[str, list[str]] = yaml.safe_load((Path(__file__).parent / "chart_keys.yaml").read_text("utf-8"))
@@ -61,6 +62,12 @@ def test_dagster_finds_its_database_with_a_driver_that_it_installs() -> None:
     assert told["postgresqlScheme"] == "postgresql+psycopg2"
     assert not told["enabled"]
     assert "postgresqlPassword" not in told
+
+
+def test_the_page_installs_the_chart_of_the_dagster_that_was_tested() -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
+    tested = re.findall(r"^dagster==(.+)$", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE)
+    assert set(re.findall(r"--version (\S+)|dagster-(\d\S+)\.tgz", page)) == {(tested[0], ""), ("", tested[0])}
 
 
 @cache

@@ -7,6 +7,7 @@ import pytest
 import typer
 import yaml
 
+from provisioning_pipeline import __version__
 from provisioning_pipeline.cli.main import app
 from provisioning_pipeline.settings import PREFIX, Settings
 from provisioning_pipeline_tests.deploy.files import (
@@ -53,7 +54,8 @@ def test_every_container_is_given_a_command_that_the_image_takes() -> None:
     compose = ROOT / "compose.yaml"
     services = documents(compose)[0]["services"] if compose.is_file() else {}
     for name, service in services.items():
-        if "build" in service or "provisioning" in str(service.get("image")):
+        # a service with an entrypoint of its own has no command of the image's
+        if "entrypoint" not in service and ("build" in service or "provisioning" in str(service.get("image"))):
             command = service.get("command", [])
             words = command.split() if isinstance(command, str) else command
             assert not words or words[0] in _commands(), name
@@ -79,3 +81,7 @@ def test_yaml_below_deploy_can_be_read() -> None:
     for path in deployed():
         if path.suffix in {".yaml", ".yml"}:
             assert list(yaml.safe_load_all(path.read_text("utf-8")))
+
+
+def test_the_image_is_labelled_with_the_version_of_the_program() -> None:
+    assert f"ARG VERSION={__version__}\n" in (ROOT / "Dockerfile").read_text(encoding="utf-8")

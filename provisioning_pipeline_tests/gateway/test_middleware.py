@@ -58,6 +58,8 @@ def environment(town: Lobby, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, value in values.items():
         monkeypatch.setenv(f"PROVISIONING_{name}", value)
+    # each test is a program of its own; what others took of Clerk's budget counts for none of them
+    town.fleet.sql("TRUNCATE provisioning.call_budget")
 
 
 async def here(request: Request) -> JSONResponse:

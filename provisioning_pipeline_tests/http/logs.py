@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from provisioning_pipeline.cli.serving import log_as_json
+from provisioning_pipeline.cli.logs import LogFormat, log_as
+from provisioning_pipeline.http.middleware import request_id
 
 
 class Lines(logging.Handler):
@@ -25,7 +26,7 @@ class Lines(logging.Handler):
 @contextmanager
 def lines_logged() -> Iterator[list[str]]:
     """All that is logged, also by the caller's own HTTP client: its line is there before it has the answer."""
-    with _restored():
+    with restored():
         handler = Lines()
         logging.getLogger().addHandler(handler)
         for name, level in (("", logging.INFO), ("httpx2", logging.INFO), ("provisioning_pipeline", logging.DEBUG)):
@@ -36,13 +37,13 @@ def lines_logged() -> Iterator[list[str]]:
 @contextmanager
 def logging_as_json() -> Iterator[None]:
     """All that is logged goes to standard error, as `provisioning serve` writes it."""
-    with _restored():
-        log_as_json(logging.DEBUG)
+    with restored():
+        log_as(LogFormat.JSON, logging.DEBUG, request_id=request_id)
         yield
 
 
 @contextmanager
-def _restored() -> Iterator[None]:
+def restored() -> Iterator[None]:
     names = ("", "provisioning_pipeline", "httpx2", "httpcore2", "alembic", "uvicorn.access")
     levels = {name: logging.getLogger(name).level for name in names}
     handlers = logging.getLogger().handlers[:]

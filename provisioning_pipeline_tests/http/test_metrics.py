@@ -183,6 +183,8 @@ def test_what_clerk_allows(tenants: Tenants) -> None:
 
     assert value(found, "provisioning_clerk_calls_allowed", use="runs") == 100
     assert value(found, "provisioning_clerk_calls_allowed", use="sessions") == 20
+    for use in ("runs", "sessions", "sign-ins"):
+        assert value(found, "provisioning_clerk_budget_used_ratio", use=use) == 0, "no call was sent"
 
 
 def test_requests_are_counted_by_route_and_not_by_path(url: str, settings: Settings, tenants: Tenants) -> None:

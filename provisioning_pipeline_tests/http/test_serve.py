@@ -1,29 +1,15 @@
 """`provisioning serve` as a program."""
 
-import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from provisioning_pipeline_tests.http.fleet import Fleet, organization_event, signed
-
-
-def program(*arguments: str, environment: dict[str, str], folder: Path) -> "subprocess.Popen[str]":
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("PROVISIONING_")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "provisioning_pipeline.cli", "serve", *arguments],
-        env=clean | environment | {"COLUMNS": "200", "PYTHONUNBUFFERED": "1"},
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+from provisioning_pipeline_tests.http.programs import program
 
 
 @pytest.mark.slow

@@ -102,10 +102,11 @@ class TestRefusals:
 
         page(follow(lobby.api.url, lobby.token(tenant, lobby.member(tenant))), 403, "The CRM is not ready yet")
 
-    def test_too_many_tries_say_when_to_come_again(self, lobby: Lobby, acme: Tenant, ann: str) -> None:
+    def test_too_many_tries_say_when_to_come_again(self, lobby: Lobby, acme: Tenant) -> None:
         settings = session_settings(lobby.fleet, lobby.clerk, sign_ins_per_minute=1)
+        bob = lobby.member(acme)
         with serving(settings) as url:
-            answers = [follow(url, lobby.token(acme, ann)) for _ in range(2)]
+            answers = [follow(url, lobby.token(acme, bob)) for _ in range(2)]
 
         assert answers[0].status_code == 503
         page(answers[1], 429, "Too many tries")

@@ -40,7 +40,7 @@ from provisioning_pipeline.clients.clerk.walk import (
     page_of,
     user_row,
 )
-from provisioning_pipeline.clients.concurrency import all_of, both, shared_limit
+from provisioning_pipeline.clients.concurrency import LimitOfAll, SharedBudget, all_of, both, shared_limit
 from provisioning_pipeline.clients.http import OddAnswer, OddAnswerFault
 from provisioning_pipeline.clients.json_answers import json_of
 from provisioning_pipeline.clients.transport import CallCounter, Effect, Transport
@@ -61,6 +61,7 @@ class ClerkClient:
     Args:
         requests_per_10_seconds: calls that Clerk allows the instance.
         share: part of them that all of this process may use together.
+        budget: what all processes may use together, besides.
     """
 
     def __init__(
@@ -73,8 +74,10 @@ class ClerkClient:
         counter: CallCounter,
         requests_per_10_seconds: int = 1000,
         share: float = 0.8,
+        budget: SharedBudget | None = None,
     ) -> None:
         key = secret_key.get_secret_value()
+        own = shared_limit(key, max(1, int(requests_per_10_seconds * share)))
         self._transport = Transport(
             base_url,
             system=_SYSTEM,
@@ -83,7 +86,7 @@ class ClerkClient:
             dry_run=dry_run,
             counter=counter,
             headers={"authorization": f"Bearer {key}", "clerk-api-version": API_VERSION},
-            limit=shared_limit(key, max(1, int(requests_per_10_seconds * share))),
+            limit=LimitOfAll(own, budget) if budget else own,
             setting="PROVISIONING_CLERK_BASE_URL",
         )
         self._is_clerk = False

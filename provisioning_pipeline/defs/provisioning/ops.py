@@ -165,7 +165,7 @@ def detected(
         started = await start(run, trigger, tenants, by_hand=by_hand, approved=asked.approved, saved=saved, part=part)
         return started, run.totals(started.results, started.plan)
 
-    started, totals = systems.take_up(context.run_id, begin)
+    started, totals = systems.take_up(context, begin)
     planned = started.plan
     to_do = [entry for entry in planned.work if steps_for(entry)]
     yield plan_recorded(files, started.whole, started.forecast)
@@ -225,7 +225,7 @@ def _step(context: dg.OpExecutionContext, systems: Systems, step: Step, chunk: C
     async def take(run: Run) -> Totals:
         return run.totals(await work(run, plans, only=[step], progress=progress, told=told))
 
-    totals = systems.take_up(context.run_id, take) if plans else Totals()
+    totals = systems.take_up(context, take) if plans else Totals()
     if failed:
         yield who_got_through(failed)
     yield dg.Output(
@@ -299,7 +299,7 @@ def report_reconciliation(
             # what was done is recorded all the same
             return concluded, conditions, fault
 
-    concluded, conditions, fleet = systems.take_up(context.run_id, end)
+    concluded, conditions, fleet = systems.take_up(context, end)
     if concluded.not_written:
         files.not_written.append(concluded.not_written)
     yield from run_recorded(files, settings, concluded.summary, concluded.report)

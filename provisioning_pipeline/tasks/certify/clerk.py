@@ -20,6 +20,7 @@ from provisioning_pipeline.clients.clerk.walk import MOST_PER_PAGE, Walk
 from provisioning_pipeline.clients.http import http_client
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.gateway.resolver import keys_of_issuers
+from provisioning_pipeline.ledger.call_budget import CallBudget, budget_of_runs
 from provisioning_pipeline.model.contract import CLERK, Observation
 from provisioning_pipeline.model.session import CannotTell, Refused
 from provisioning_pipeline.settings import Settings
@@ -64,6 +65,9 @@ async def look_at_clerk(clerk: ClerkTrial, run: str, not_looked_at: Callable[[st
     timeout = settings.request_timeout_seconds
     async with (
         http_client(settings.clerk_base_url, timeout_seconds=timeout, headers=headers) as http,
+        CallBudget(
+            settings.registry_url.get_secret_value(), budget_of_runs(settings.sessions, settings.clerk_share)
+        ) as budget,
         ClerkClient(
             settings.clerk_base_url,
             settings.clerk_secret_key,
@@ -72,6 +76,7 @@ async def look_at_clerk(clerk: ClerkTrial, run: str, not_looked_at: Callable[[st
             counter=CallCounter(),
             requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
             share=settings.clerk_share,
+            budget=budget,
         ) as client,
     ):
         looking = _Looking(settings, http, client, run, clerk.session_token, {})

@@ -42,6 +42,8 @@ def arguments_of(settings: Settings) -> dict[str, Any]:
         "unacked_restore_interval": _RESTORE_SECONDS,
         # each look is one at Redis; else it is every tenth
         "unacked_restore_throttle": 1,
+        # a worker that dies while it looks keeps the others from it for no longer than that; else for five minutes
+        "unacked_mutex_expire": _RESTORE_SECONDS,
         # Redis serves a lower number first, and knows four of them unless it is told
         "priority_steps": list(range(10)),
     }

@@ -25,7 +25,7 @@ telemetry: {enabled: false}
 storage: {postgres: {postgres_url: {env: DAGSTER_PG_URL}}}
 compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}
 """
-_MOST_SECONDS = 240.0
+_MOST_SECONDS = 300.0
 
 
 @dataclass
@@ -109,8 +109,8 @@ def machines(folder: Path, executor: str, *, tenants: int, activation_seconds: f
             "PROVISIONING_EXECUTOR": executor,
             "PROVISIONING_TENANTS_PER_CHUNK": "3",
             "PROVISIONING_REPORT_PATH": (folder / "shared").as_uri(),
-            # a lock that a dead worker leaves is free at once, and a step that it leaves comes soon
-            "PROVISIONING_CELERY_REDELIVERY_SECONDS": "10",
+            # longer than a step takes on a busy machine
+            "PROVISIONING_CELERY_REDELIVERY_SECONDS": "40",
         }
         if executor == "celery":
             environment["PROVISIONING_CELERY_BROKER"] = stack.enter_context(running_redis(folder))

@@ -15,7 +15,7 @@ from provisioning_pipeline_tests.http.fleet import fleet_in
 async def checked(settings: Settings, organization: str, people: list[str], *, certain: bool = False) -> Counter[str]:
     """How the checks of these people end in a process that has made none before."""
     counts: Counter[str] = Counter()
-    checks = MemberChecks(settings, counts)
+    checks = MemberChecks(settings.sessions, counts)
     for person in people:
         await checks.standing(organization, person, certain=certain)
     await checks.close()

@@ -131,7 +131,7 @@ def read(path: "UPath") -> "pd.DataFrame":
     dtypes = {type_: DTYPES[kind] for kind, type_ in _types().items()}
     return pd.DataFrame(
         {
-            name: pd.Series(found.column(name).to_pylist(), dtype=dtypes[type_])
+            name: pd.Series(found.column(name).to_pylist(), dtype=dtypes.get(type_))
             for name, type_ in zip(found.column_names, found.schema.types, strict=True)
         }
     )

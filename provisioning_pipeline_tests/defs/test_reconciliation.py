@@ -168,6 +168,7 @@ def test_the_plan_foretells_what_the_run_then_makes(twice: Twice) -> None:
         assert abs(plan_and_forecast - made) <= max(0.1 * made, 3), system
 
 
+@pytest.mark.slow
 def test_a_plan_from_a_dry_run_is_applied_by_its_name_and_refused_once_it_no_longer_fits(
     world: World, instance: dg.DagsterInstance
 ) -> None:

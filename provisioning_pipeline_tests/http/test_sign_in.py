@@ -44,7 +44,9 @@ def test_each_sign_in_is_another(people: SignIns) -> None:
     assert len(tokens) == 3
 
 
-@pytest.mark.parametrize(("role", "label"), [("org:member", "Member"), ("org:admin", "Admin")])
+@pytest.mark.parametrize(
+    ("role", "label"), [pytest.param("org:member", "Member", marks=pytest.mark.slow), ("org:admin", "Admin")]
+)
 def test_a_member_whom_no_backfill_has_reached_is_added_once(people: SignIns, role: str, label: str) -> None:
     somebody = people.newcomer(role=role)
     with ThreadPoolExecutor(5) as pool:

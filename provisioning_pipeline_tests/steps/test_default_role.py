@@ -68,6 +68,7 @@ def roles_ever(world: World, email: str) -> list[str]:
     return [row[0] for row in world.twenty("SELECT label FROM core.role_given WHERE email = %s", email)]
 
 
+@pytest.mark.slow
 def test_with_admin_as_default_a_new_member_is_never_admin_and_the_default_stays_theirs(world: World) -> None:
     slug = ready(world, "admin-default", members=1)
     set_default(world, slug, "Admin")

@@ -111,6 +111,7 @@ def drift(world: World) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_folder_and_a_line_make_a_step_that_is_planned_foretold_taken_and_told(world: World, apps: Apps) -> None:
     slugs = sorted(told(world))
     assert all("+ install 2 apps" in lines for lines in told(world).values())

@@ -74,7 +74,10 @@ def test_a_renamed_database_keeps_its_workspace_and_its_members(world: World, ac
 
 @pytest.mark.parametrize(
     ("slug", "name", "called"),
-    [("long-name", "x" * 300, "x" * 99 + "…"), ("blank-name", "\u00a0 \u3000", "blank-name")],
+    [
+        ("long-name", "x" * 300, "x" * 99 + "…"),
+        pytest.param("blank-name", "\u00a0 \u3000", "blank-name", marks=pytest.mark.slow),
+    ],
 )
 def test_a_name_that_twenty_refuses_is_put_right_and_the_plan_says_so(
     world: World, slug: str, name: str, called: str
@@ -251,6 +254,7 @@ def test_memberships_of_a_workspace_that_was_deleted_by_sql_are_ended_before_any
 # --- renamed ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_subdomain_that_the_customer_changed_is_followed_while_nothing_else_is_due(world: World, acme: str) -> None:
     before = world.link(acme)
     Customer(world, acme).rename(f"{acme}-neu")

@@ -72,6 +72,7 @@ def test_an_archived_workspace_comes_back_as_it_was(world: World, tenant: Before
     assert world.sees(tenant.slug)["status"] == "COMPLETED"
 
 
+@pytest.mark.slow
 def test_without_a_place_for_its_export_nothing_of_it_is_touched(
     world: World, tenant: Before, offboarded: Offboarded
 ) -> None:

@@ -234,6 +234,7 @@ class _Cut(Exception):
     """Stands for the end of the process."""
 
 
+@pytest.mark.slow
 def test_an_export_that_is_cut_off_leaves_no_half_file_and_the_next_goes_on(
     world: World, own: str, offboarded: Offboarded, tmp_path: Path
 ) -> None:

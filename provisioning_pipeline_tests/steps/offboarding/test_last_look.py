@@ -48,7 +48,12 @@ def assert_nothing_was_taken(world: World, tenant: Before, result: TenantResult)
 
 
 @pytest.mark.parametrize(
-    ("change", "status"), [(ARCHIVE_WORKSPACE, "active"), (DELETE_WORKSPACE, "active"), (DELETE_WORKSPACE, "suspended")]
+    ("change", "status"),
+    [
+        (DELETE_WORKSPACE, "active"),
+        pytest.param(ARCHIVE_WORKSPACE, "active", marks=pytest.mark.slow),
+        pytest.param(DELETE_WORKSPACE, "suspended", marks=pytest.mark.slow),
+    ],
 )
 def test_of_a_customer_who_is_back_since_the_plan_nothing_is_taken(
     world: World, tenant: Before, tmp_path: Path, change: Change, status: str
@@ -67,6 +72,7 @@ def test_of_a_customer_who_is_back_since_the_plan_nothing_is_taken(
     assert "Offboarded" not in conditions
 
 
+@pytest.mark.slow
 def test_while_the_registry_cannot_be_read_nothing_is_taken(world: World, tenant: Before, tmp_path: Path) -> None:
     def hide() -> None:
         world.registry("ALTER TABLE tenant_registry RENAME TO hidden_registry")

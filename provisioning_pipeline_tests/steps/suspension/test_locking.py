@@ -327,6 +327,7 @@ def join_by_link(world: World, slug: str, email: str) -> None:
     world.twenty(switch, False, workspace)
 
 
+@pytest.mark.slow
 def test_of_a_tenant_that_is_active_again_since_the_plan_nothing_is_taken(world: World) -> None:
     world.sandbox.add_tenant("active-again", members=1)
     world.apply("active-again")

@@ -23,8 +23,7 @@ Manifest = dict[str, Any]
 
 def deployed() -> list[Path]:
     """Every file that says how something is deployed."""
-    alone = [ROOT / name for name in ("Dockerfile", "compose.yaml") if (ROOT / name).is_file()]
-    return alone + sorted(path for path in DEPLOY.rglob("*") if path.is_file())
+    return [ROOT / "Dockerfile", ROOT / "compose.yaml", *sorted(path for path in DEPLOY.rglob("*") if path.is_file())]
 
 
 @cache

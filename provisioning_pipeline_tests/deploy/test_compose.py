@@ -58,14 +58,14 @@ def test_each_command_is_one_of_the_image(name: str) -> None:
     if "entrypoint" in service:
         return
     command = service["command"][0]
-    assert command in commands_of("") or command in get_command(app).commands  # type: ignore[attr-defined]
+    assert command in commands_of("") or command in get_command(app).commands
     if name not in (*ONE_SHOT, "sandbox"):
         assert service["healthcheck"]["test"] == ["CMD", "entrypoint", "health", command]
         assert command in commands_of("health")
 
 
 def test_the_options_of_the_sandbox_exist() -> None:
-    up = get_command(app).commands["sandbox"].commands["up"]  # type: ignore[attr-defined]
+    up = get_command(app).commands["sandbox"].commands["up"]
     _, action, *options = SERVICES["sandbox"]["command"]
     assert action == "up"
     assert {option.split("=")[0] for option in options} <= {name for one in up.params for name in one.opts}

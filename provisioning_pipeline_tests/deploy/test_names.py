@@ -36,8 +36,6 @@ def _commands() -> set[str]:
     """The first words that the image takes: its own, and the commands of `provisioning`."""
     command = typer.main.get_command(app)
     ours = set(getattr(command, "commands", {}))
-    if not ENTRYPOINT.is_file():
-        return FIVE | ours
     labels = re.findall(r"^  ([\w| *-]+)\)", ENTRYPOINT.read_text("utf-8"), re.MULTILINE)
     return {word.strip() for label in labels for word in label.split("|")} | ours
 
@@ -51,9 +49,7 @@ def test_every_container_is_given_a_command_that_the_image_takes() -> None:
     for name, template in pod_templates():
         for container in template["spec"]["containers"]:
             assert container["args"][0] in _commands(), name
-    compose = ROOT / "compose.yaml"
-    services = documents(compose)[0]["services"] if compose.is_file() else {}
-    for name, service in services.items():
+    for name, service in documents(ROOT / "compose.yaml")[0]["services"].items():
         # a service with an entrypoint of its own has no command of the image's
         if "entrypoint" not in service and ("build" in service or "provisioning" in str(service.get("image"))):
             command = service.get("command", [])
@@ -62,10 +58,7 @@ def test_every_container_is_given_a_command_that_the_image_takes() -> None:
 
 
 def test_the_image_and_the_manifests_agree_on_the_user_and_the_home_of_dagster() -> None:
-    dockerfile = ROOT / "Dockerfile"
-    if not dockerfile.is_file():
-        pytest.skip("there is no Dockerfile in this checkout")
-    text = dockerfile.read_text("utf-8")
+    text = (ROOT / "Dockerfile").read_text("utf-8")
     assert re.search(rf"^USER {USER}:{USER}$", text, re.MULTILINE)
     assert f"DAGSTER_HOME={values()['global']['dagsterHome']}" in text
 
@@ -73,8 +66,7 @@ def test_the_image_and_the_manifests_agree_on_the_user_and_the_home_of_dagster()
 def test_the_code_server_of_the_chart_is_the_one_of_the_image() -> None:
     code = user_deployment()
     assert code["codeServerArgs"] == ["--module-name", "provisioning_pipeline.definitions"]
-    if ENTRYPOINT.is_file():
-        assert "-m provisioning_pipeline.definitions" in ENTRYPOINT.read_text("utf-8")
+    assert "-m provisioning_pipeline.definitions" in ENTRYPOINT.read_text("utf-8")
 
 
 def test_yaml_below_deploy_can_be_read() -> None:

@@ -231,7 +231,7 @@ def test_two_processes_never_exceed_the_budget_and_one_that_is_killed_leaves_it_
 
     def noting(gate: Gate, *arguments: object, **named: object) -> None:
         arrived.append(time.monotonic())
-        check(gate, *arguments, **named)  # type: ignore[arg-type]
+        check(gate, *arguments, **named)
 
     monkeypatch.setattr(Gate, "_check_rate", noting)
     with StandInClerk(ClerkOptions(requests_per_10_seconds=CALLS)) as clerk:

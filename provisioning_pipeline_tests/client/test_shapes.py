@@ -16,7 +16,7 @@ from provisioning_pipeline.client.tenant import Condition, Event, ManyAsked, Ten
 TEXTS = st.text(max_size=8)
 TIMES = st.datetimes(
     datetime(1900, 1, 1),  # noqa: DTZ001  # the zones are drawn beside
-    datetime(2200, 1, 1),  # noqa: DTZ001
+    datetime(2200, 1, 1),  # noqa: DTZ001  # as above
     timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=30)), timezone(-timedelta(hours=8))]),
 )
 CONDITIONS = st.builds(Condition, type=TEXTS, status=TEXTS, reason=TEXTS, message=TEXTS, since=TIMES)

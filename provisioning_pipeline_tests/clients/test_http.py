@@ -1,7 +1,6 @@
 """How connections are made: through the environment's proxy, and only to servers that this machine trusts."""
 
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +24,7 @@ from provisioning_pipeline.clients.transport import CallCounter, Effect, Transpo
 from provisioning_pipeline.clients.webhook import NotPosted, post
 from provisioning_pipeline.model.condition import Reason
 from provisioning_pipeline.model.fault import Fault
+from provisioning_pipeline_tests.answering import answering
 
 pytestmark = pytest.mark.anyio
 CANARY = "c4nary-s3cret"
@@ -78,16 +78,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def serving(context: ssl.SSLContext | None = None) -> Iterator[Server]:
-    with Server() as server:
-        if context:
-            server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Server()
+    if context:
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    with answering(server):
+        yield server
 
 
 async def fault_of(url: str) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from provisioning_pipeline.clients.webhook import NotPosted, post
+from provisioning_pipeline_tests.answering import answering
 
 SECRET = "canary-of-the-url"
 
@@ -56,14 +56,8 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def receiving() -> Iterator[Receiver]:
     """A webhook on this machine."""
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(Receiver()) as server:
+        yield server
 
 
 @pytest.fixture

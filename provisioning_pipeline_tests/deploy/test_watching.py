@@ -33,7 +33,7 @@ def answered(sandbox_postgres: SandboxPostgres) -> dict[str, dict[str, set[str]]
             " VALUES ('r2', 'clerk', '{}', now(), 'cut')"
         )
         with serving(settings) as url, caller(url, key_of(settings)) as http:
-            for path in ("/v1/session", "/v1/tenants/nobody", "/readyz"):
+            for path in ("/v1/session", "/v1/tenants/unknown", "/readyz"):
                 http.get(path)
             text = http.get("/metrics").text
     found: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))

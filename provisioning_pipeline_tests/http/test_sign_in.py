@@ -366,7 +366,7 @@ def test_while_somebody_is_at_work_on_the_workspace_a_new_member_is_asked_to_com
 @pytest.mark.slow
 def test_a_member_signs_in_so_often_a_minute(people: SignIns) -> None:
     settings = people.world.settings.model_copy(update={"sign_ins_per_minute": 2})
-    # the ledger counts what others signed in to a moment before: members whom no other test has
+    # the ledger counts the sign-ins of other tests, too, so these are members that no other test signs in
     busy, other = people.newcomer(), people.newcomer()
     with serving(settings) as url:
         own = SignIns(people.world, url)

@@ -24,6 +24,7 @@ from provisioning_pipeline.model.tenant import Tenant
 from provisioning_pipeline.run.announcing import Delivered, deliver
 from provisioning_pipeline.sandbox.postgres import SandboxPostgres
 from provisioning_pipeline.settings import Settings
+from provisioning_pipeline_tests.answering import answering
 from provisioning_pipeline_tests.http.fleet import Fleet, fleet_in
 
 T = TypeVar("T")
@@ -78,12 +79,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    with Receiver() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    with answering(Receiver()) as server:
         yield server
-        server.shutdown()
-        thread.join()
 
 
 class Desk:

@@ -112,6 +112,26 @@ def cluster_url_for(settings: Settings, database_name: str) -> str:
     return make_conninfo(url, user=user.encode()[:_LONGEST_NAME].decode(errors="ignore"))
 
 
+@asynccontextmanager
+async def clerk_client(settings: Settings, *, dry_run: bool, counter: CallCounter) -> AsyncIterator[ClerkClient]:
+    """Clerk, within the budget that runs of all processes share."""
+    of_runs = budget_of_runs(settings.sessions, settings.clerk_share)
+    async with (
+        CallBudget(settings.registry_url.get_secret_value(), of_runs) as budget,
+        ClerkClient(
+            settings.clerk_base_url,
+            settings.clerk_secret_key,
+            timeout_seconds=settings.request_timeout_seconds,
+            dry_run=dry_run,
+            counter=counter,
+            requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
+            share=settings.clerk_share,
+            budget=budget,
+        ) as client,
+    ):
+        yield client
+
+
 def cluster_database(
     settings: Settings,
     *,
@@ -186,20 +206,7 @@ async def connect(
             cluster_database(settings, most_connections=_FOR_READS, most_of_all=connections_needed(settings).cluster)
         )
         twenty_calls, clerk_calls = CallCounter(), CallCounter()
-        of_runs = budget_of_runs(settings.sessions, settings.clerk_share)
-        budget = await stack.enter_async_context(CallBudget(settings.registry_url.get_secret_value(), of_runs))
-        clerk = await stack.enter_async_context(
-            ClerkClient(
-                settings.clerk_base_url,
-                settings.clerk_secret_key,
-                timeout_seconds=settings.request_timeout_seconds,
-                dry_run=dry_run,
-                counter=clerk_calls,
-                requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
-                share=settings.clerk_share,
-                budget=budget,
-            )
-        )
+        clerk = await stack.enter_async_context(clerk_client(settings, dry_run=dry_run, counter=clerk_calls))
         servers: dict[str, Server] = {}
         for server in settings.servers:
             wire = TwentyWire(

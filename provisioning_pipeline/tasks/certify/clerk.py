@@ -20,9 +20,9 @@ from provisioning_pipeline.clients.clerk.walk import MOST_PER_PAGE, Walk
 from provisioning_pipeline.clients.http import http_client
 from provisioning_pipeline.clients.transport import CallCounter
 from provisioning_pipeline.gateway.resolver import keys_of_issuers
-from provisioning_pipeline.ledger.call_budget import CallBudget, budget_of_runs
 from provisioning_pipeline.model.contract import CLERK, Observation
 from provisioning_pipeline.model.session import CannotTell, Refused
+from provisioning_pipeline.run.connections import clerk_client
 from provisioning_pipeline.settings import Settings
 from provisioning_pipeline.tasks.certify.seeing import Seen, Unexpected, must, observe
 from provisioning_pipeline.tasks.certify.trial import DISPLAY_NAME, Unseen, subdomain
@@ -65,19 +65,7 @@ async def look_at_clerk(clerk: ClerkTrial, run: str, not_looked_at: Callable[[st
     timeout = settings.request_timeout_seconds
     async with (
         http_client(settings.clerk_base_url, timeout_seconds=timeout, headers=headers) as http,
-        CallBudget(
-            settings.registry_url.get_secret_value(), budget_of_runs(settings.sessions, settings.clerk_share)
-        ) as budget,
-        ClerkClient(
-            settings.clerk_base_url,
-            settings.clerk_secret_key,
-            timeout_seconds=timeout,
-            dry_run=True,
-            counter=CallCounter(),
-            requests_per_10_seconds=settings.clerk_requests_per_10_seconds,
-            share=settings.clerk_share,
-            budget=budget,
-        ) as client,
+        clerk_client(settings, dry_run=True, counter=CallCounter()) as client,
     ):
         looking = _Looking(settings, http, client, run, clerk.session_token, {})
         found = [await observe(CLERK, name, expected, see(looking)) for name, expected, see in _BEHAVIOURS]

@@ -61,7 +61,18 @@ class Container:
         entrypoint = self.image.config["Entrypoint"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [*contained, "--", *self.image.as_its_user, *entrypoint, *self.command], stdout=log, stderr=log
+                # as an engine begins: where SIGINT is ignored, as behind a shell, Dagster ignores SIGTERM, too
+                [
+                    "env",
+                    "--default-signal=INT,QUIT",
+                    *contained,
+                    "--",
+                    *self.image.as_its_user,
+                    *entrypoint,
+                    *self.command,
+                ],
+                stdout=log,
+                stderr=log,
             )
 
     @property
